@@ -1,0 +1,1 @@
+"""What runs in more than one place; knows nothing of Lambda or the CDK."""

@@ -1,0 +1,56 @@
+"""Limits that someone else sets, each with its source and the date it was read, and our own caps.
+
+Nothing here is tunable: a limit of the platform changes when the platform changes, and the stack
+tests compare the templates with these numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+MIB: Final = 1024 * 1024
+
+# --- AWS Lambda, quotas page and service model, read 2026-11-21 ---
+LAMBDA_PAYLOAD_BYTES: Final = 6 * MIB
+"""A synchronous invocation's request and answer."""
+LAMBDA_BINARY_BYTES: Final = LAMBDA_PAYLOAD_BYTES * 3 // 4
+"""What of it is left for a binary body, which travels as base64."""
+LAMBDA_PACKAGE_BYTES: Final = 250 * MIB
+"""Unzipped, layers included."""
+LAMBDA_LAYERS: Final = 5
+LAMBDA_ENVIRONMENT_BYTES: Final = 4096
+LAMBDA_MEMORY_MIB_MIN: Final = 128
+LAMBDA_MEMORY_MIB_MAX: Final = 10_240
+LAMBDA_TIMEOUT_S_MAX: Final = 900
+LAMBDA_MEMORY_MIB_PER_VCPU: Final = 1769
+LAMBDA_SNAPSTART_EPHEMERAL_MIB: Final = 512
+LAMBDA_SNAPSTART_PYTHON_MIN: Final = (3, 12)
+
+# --- Amazon API Gateway, HTTP API quotas, read 2026-11-21 ---
+HTTP_API_PAYLOAD_BYTES: Final = 10 * MIB
+HTTP_API_TIMEOUT_S: Final = 30
+HTTP_API_INTEGRATION_TIMEOUT_S: Final = 29
+"""What the CDK's integration construct allows."""
+HTTP_API_HEADERS_BYTES: Final = 10_240
+HTTP_API_ROUTES: Final = 300
+HTTP_API_INTEGRATIONS: Final = 300
+
+# --- our own caps on what a request may unfold into ---
+ENVELOPE_BYTES: Final = 64 * 1024
+"""Room left in a Lambda payload for headers and the gateway's context beside the body."""
+BODY_BYTES_MAX: Final = LAMBDA_PAYLOAD_BYTES - ENVELOPE_BYTES
+"""A textual body, and a textual answer."""
+BINARY_BODY_BYTES_MAX: Final = BODY_BYTES_MAX * 3 // 4
+"""A binary body, and a binary answer: base64 makes four bytes of three."""
+DECODED_BODY_BYTES_MAX: Final = 32 * MIB
+"""A body after decompression."""
+TENSOR_ELEMENTS_MAX: Final = 2**31 - 1
+"""Elements of one tensor; shapes whose product is larger are refused before anything is allocated."""
+TENSOR_BYTES_MAX: Final = 64 * MIB
+"""Memory of one decoded input tensor."""
+TENSOR_RANK_MAX: Final = 32
+REQUEST_TENSORS_MAX: Final = 256
+NAME_LENGTH_MAX: Final = 256
+REQUEST_ID_LENGTH_MAX: Final = 256
+COMPRESS_ANSWER_FROM_BYTES: Final = 1024
+"""Smaller answers are sent as they are, whatever the caller accepts."""

