@@ -173,7 +173,15 @@ class ProvisionedWarm(Declared):
         return self
 
 
-Warm = Literal["on-demand", "snapstart"] | ProvisionedWarm
+def _kind_of_warm(value: object) -> str:
+    return "range" if isinstance(value, dict | ProvisionedWarm) else "mode"
+
+
+Warm = Annotated[
+    Annotated[Literal["on-demand", "snapstart"], Tag("mode")]
+    | Annotated[ProvisionedWarm, Tag("range")],
+    Discriminator(_kind_of_warm),
+]
 
 
 class PoolSpec(Declared):
