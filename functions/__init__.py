@@ -1,0 +1,1 @@
+"""One folder per Lambda function; each handler's import path is its handler string."""

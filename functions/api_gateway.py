@@ -1,0 +1,184 @@
+"""HTTP API events: an event (payload format 2.0) becomes an `HttpRequest`, a `Response` its answer.
+
+Common to the functions behind the HTTP API. It knows the gateway's rules about bodies (what arrives
+as base64, what fits) and the shape of our errors; it knows no address and no model.
+"""
+
+from __future__ import annotations
+
+import binascii
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import orjson
+
+from shared.errors import (
+    LanewayError,
+    MalformedBodyError,
+    MediaTypeError,
+    MethodNotAllowedError,
+    TooLargeError,
+)
+from shared.limits import BINARY_BODY_BYTES_MAX, BODY_BYTES_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DEFAULT_STAGE: Final = "$default"
+RETRY_AFTER_S: Final = 1
+"""What a caller is told to wait after a failure that a later try may not meet."""
+_JSON_HEADERS: Final = {"content-type": "application/json"}
+_BINARY_ONLY_HEADERS: Final = ("content-encoding", "inference-header-content-length")
+
+
+class HttpRequest(NamedTuple):
+    """One call as the functions see it."""
+
+    method: str
+    path: str
+    """Without the stage's prefix, percent-decoded by the gateway."""
+    route_key: str
+    path_parameters: Mapping[str, str]
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    body: bytes
+    """As the caller sent it: still compressed where it says so."""
+    tenant: str
+    key_id: str
+    request_id: str
+
+
+class Response(NamedTuple):
+    """What a function answers."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def request_id(event: Mapping[str, Any]) -> str:
+    """The gateway's id of the call, which its access log has too."""
+    identity: str = event["requestContext"]["requestId"]
+    return identity
+
+
+def read_request(event: Mapping[str, Any]) -> HttpRequest:
+    """The call that an event holds.
+
+    Raises `MediaTypeError` for a body that its Content-Type mangled, `TooLargeError` for one past
+    the limit and `MalformedBodyError` for one that is not base64.
+    """
+    context = event["requestContext"]
+    headers = event.get("headers") or {}
+    caller = (context.get("authorizer") or {}).get("lambda") or {}
+    return HttpRequest(
+        method=context["http"]["method"],
+        path=_without_stage(event["rawPath"], context.get("stage", DEFAULT_STAGE)),
+        route_key=event["routeKey"],
+        path_parameters=event.get("pathParameters") or {},
+        headers=headers,
+        body=_read_body(event, headers),
+        tenant=caller.get("tenant", "default"),
+        key_id=caller.get("key_id", ""),
+        request_id=context["requestId"],
+    )
+
+
+def _without_stage(path: str, stage: str) -> str:
+    prefix = f"/{stage}"
+    if stage != DEFAULT_STAGE and (path == prefix or path.startswith(f"{prefix}/")):
+        return path[len(prefix) :] or "/"
+    return path
+
+
+def _read_body(event: Mapping[str, Any], headers: Mapping[str, str]) -> bytes:
+    body = event.get("body")
+    if not body:
+        return b""
+    if event.get("isBase64Encoded"):
+        return _from_base64(body)
+    for name in _BINARY_ONLY_HEADERS:
+        if name in headers:
+            raise MediaTypeError(
+                f"a body with {name} is binary, and Content-Type "
+                f"{headers.get('content-type', '')[:100]!r} made it text on the way; "
+                "send it as Content-Type: application/octet-stream",
+                field="content-type",
+            )
+    text: bytes = body.encode("utf-8", "surrogatepass")
+    if len(text) > BODY_BYTES_MAX:
+        raise _body_too_large(len(text), BODY_BYTES_MAX, "text")
+    return text
+
+
+def _from_base64(body: str) -> bytes:
+    try:
+        content = binascii.a2b_base64(body)
+    except (binascii.Error, ValueError) as error:
+        raise MalformedBodyError("the body is marked as base64 and is not") from error
+    if len(content) > BINARY_BODY_BYTES_MAX:
+        raise _body_too_large(len(content), BINARY_BODY_BYTES_MAX, "binary")
+    return content
+
+
+def _body_too_large(size_bytes: int, limit_bytes: int, form: str) -> TooLargeError:
+    return TooLargeError(
+        f"the body has {size_bytes} bytes and at most {limit_bytes} fit as {form}; send fewer rows "
+        "in a request, tensors in binary form rather than JSON, or a body compressed with gzip"
+    )
+
+
+def json_response(value: object, *, status: int = 200) -> Response:
+    """`value` as a JSON answer."""
+    return Response(status, _JSON_HEADERS, orjson.dumps(value))
+
+
+def error_response(error: LanewayError, request_id: str) -> Response:
+    """The protocol's error shape, with our members beside `error`."""
+    headers = dict(_JSON_HEADERS)
+    if isinstance(error, MethodNotAllowedError):
+        headers["allow"] = error.allow
+    if error.retryable:
+        headers["retry-after"] = str(RETRY_AFTER_S)
+    return Response(error.status, headers, orjson.dumps(error.body(request_id)))
+
+
+def write_response(response: Response) -> dict[str, Any]:
+    """The answer as the gateway takes it: JSON as text, anything else as base64.
+
+    Raises `TooLargeError` for an answer that does not fit a Lambda payload.
+    """
+    headers, body = response.headers, response.body
+    if "content-encoding" in headers or not _is_text(headers.get("content-type", "")):
+        if len(body) > BINARY_BODY_BYTES_MAX:
+            raise _answer_too_large(len(body), BINARY_BODY_BYTES_MAX, "binary")
+        text = binascii.b2a_base64(body, newline=False).decode("ascii")
+        return _answer(response, text, is_base64=True)
+    if len(body) > BODY_BYTES_MAX // 2 and _escaped_bytes(body) > BODY_BYTES_MAX:
+        raise _answer_too_large(_escaped_bytes(body), BODY_BYTES_MAX, "JSON")
+    return _answer(response, body.decode(), is_base64=False)
+
+
+def _answer(response: Response, text: str, *, is_base64: bool) -> dict[str, Any]:
+    return {
+        "statusCode": response.status,
+        "headers": dict(response.headers),
+        "body": text,
+        "isBase64Encoded": is_base64,
+    }
+
+
+def _is_text(content_type: str) -> bool:
+    return content_type.startswith(("application/json", "text/"))
+
+
+def _escaped_bytes(body: bytes) -> int:
+    """Size inside Lambda's own JSON, where each quote and backslash takes two bytes."""
+    return len(body) + body.count(b'"') + body.count(b"\\")
+
+
+def _answer_too_large(size_bytes: int, limit_bytes: int, form: str) -> TooLargeError:
+    return TooLargeError(
+        f"the answer has {size_bytes} bytes and at most {limit_bytes} fit as {form}; ask for fewer "
+        "rows or outputs in a request, for binary outputs (binary_data_output), or for a "
+        "compressed answer (Accept-Encoding: gzip)"
+    )
