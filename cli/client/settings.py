@@ -1,0 +1,64 @@
+"""Where the client sends and as whom: what the caller said, else the environment, else `make dev`.
+
+`LANEWAY_ENDPOINT` and `LANEWAY_API_KEY` are the environment; `.laneway/dev.json`, looked for from
+the working folder upwards, is the local service. The local key goes to the local endpoint only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cli.client.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An endpoint without trailing slash, and the key to send there, if any."""
+
+    endpoint: str
+    api_key: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Target({self.endpoint!r})"
+
+
+def resolve_target(endpoint: str | None = None, api_key: str | None = None) -> Target:
+    """The target, or `ConfigurationError` with the three ways to name one."""
+    endpoint = endpoint or os.environ.get("LANEWAY_ENDPOINT")
+    api_key = api_key or os.environ.get("LANEWAY_API_KEY")
+    local = read_dev_file()
+    local_endpoint = str(local.get("endpoint", "")).rstrip("/")
+    endpoint = (endpoint or local_endpoint).rstrip("/")
+    if not endpoint:
+        raise ConfigurationError(
+            "no endpoint: pass one, set LANEWAY_ENDPOINT, or start the local service with `make dev`"
+        )
+    if not endpoint.startswith(("http://", "https://")):
+        raise ConfigurationError(f"the endpoint {endpoint!r} must begin with http:// or https://")
+    if api_key is None and endpoint == local_endpoint:
+        api_key = local.get("api_key")
+    return Target(endpoint, api_key)
+
+
+def read_dev_file(start: Path | None = None) -> dict[str, Any]:
+    """What `make dev` wrote in `.laneway/dev.json`, in `start` or a folder above; {} without one."""
+    start = start or Path.cwd()
+    for folder in (start, *start.parents):
+        path = folder / ".laneway" / "dev.json"
+        if path.is_file():
+            return _parse(path)
+    return {}
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text())
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{path.parent.name}/{path.name} is not JSON ({error}): restart `make dev`"
+        ) from error
+    return value if isinstance(value, dict) else {}
