@@ -210,9 +210,12 @@ def _member(name: str, tensor: Tensor, binary: bool, tail: list[bytes]) -> dict[
 
 
 def _travels_packed(tensor: Tensor, binary: bool) -> bool:
+    """What has no JSON form is always packed; what came packed stays so when `binary`."""
     if tensor.datatype in BINARY_ONLY:
         return True
-    return binary and isinstance(tensor.data, bytes | bytearray)
+    if isinstance(tensor.data, bytes):
+        return binary
+    return any(isinstance(value, bytes) for value in tensor.data)
 
 
 def _text(value: Any) -> Any:
