@@ -7,21 +7,27 @@ as base64, what fits) and the shape of our errors; it knows no address and no mo
 from __future__ import annotations
 
 import binascii
+import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
 from shared.errors import (
+    InternalError,
     LanewayError,
     MalformedBodyError,
     MediaTypeError,
     MethodNotAllowedError,
+    NotSupportedError,
     TooLargeError,
 )
 from shared.limits import BINARY_BODY_BYTES_MAX, BODY_BYTES_MAX
+from shared.telemetry import RequestFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from shared.telemetry import Telemetry
 
 DEFAULT_STAGE: Final = "$default"
 RETRY_AFTER_S: Final = 1
@@ -55,10 +61,42 @@ class Response(NamedTuple):
     body: bytes
 
 
-def request_id(event: Mapping[str, Any]) -> str:
-    """The gateway's id of the call, which its access log has too."""
-    identity: str = event["requestContext"]["requestId"]
-    return identity
+def serve(
+    event: Mapping[str, Any],
+    context: Any,
+    *,
+    answer: Callable[[HttpRequest, RequestFacts], Response],
+    telemetry: Telemetry,
+) -> dict[str, Any]:
+    """Answer one call, whatever happens: every failure becomes an error in our shape.
+
+    The request's id is the gateway's, which its access log has too.
+    """
+    facts = RequestFacts(event["requestContext"]["requestId"], time.perf_counter_ns())
+    try:
+        request = read_request(event)
+        facts.tenant, facts.key_id = request.tenant, request.key_id
+        facts.request_bytes = len(request.body)
+        response = answer(request, facts)
+        answered = write_response(response)
+    except Exception as error:  # noqa: BLE001 - the last stop: what is not ours is a defect, answered 500
+        response = _failed(error, facts, context, telemetry)
+        answered = write_response(response)
+    facts.status, facts.response_bytes = response.status, len(response.body)
+    telemetry.request(facts, context)
+    return answered
+
+
+def _failed(error: Exception, facts: RequestFacts, context: Any, telemetry: Telemetry) -> Response:
+    known = error if isinstance(error, LanewayError) else _defect()
+    facts.code = known.code
+    if known.status >= InternalError.status and known.status != NotSupportedError.status:
+        telemetry.failure(error, facts, context)
+    return error_response(known, facts.request_id)
+
+
+def _defect() -> InternalError:
+    return InternalError("an internal error; the service's log has it under this request_id")
 
 
 def read_request(event: Mapping[str, Any]) -> HttpRequest:

@@ -1,0 +1,1 @@
+"""The function behind `$default`: every call that runs no model."""

@@ -1,0 +1,254 @@
+"""What is told about each request: one JSON line that is the log record and the metrics at once.
+
+CloudWatch reads metrics out of any JSON log line with an `_aws` member (the embedded metric format),
+so the request's line carries both, through the Powertools Logger and with its field names. Powertools
+Metrics is not used: docs/decisions has the figures. Nothing here ever sees a body, a tensor or a key.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+import orjson
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+NAMESPACE: Final = "Laneway"
+CLIENT_ERROR_STATUS: Final = 400
+SERVER_ERROR_STATUS: Final = 500
+_METRICS: Final = (
+    ("requests", "Count"),
+    ("client_errors", "Count"),
+    ("server_errors", "Count"),
+    ("cold_starts", "Count"),
+    ("latency_ms", "Milliseconds"),
+    ("request_bytes", "Bytes"),
+    ("response_bytes", "Bytes"),
+)
+_MODEL_METRIC: Final = ("model_ms", "Milliseconds")
+_CAUSES_MAX: Final = 5
+
+
+@dataclass(slots=True)
+class RequestFacts:
+    """What becomes known of a request while it is served.
+
+    `model` and `version` are dimensions of metrics, which cost money each: they are set from the
+    catalog once a model was found, never from what a caller wrote.
+    """
+
+    request_id: str
+    started_ns: int
+    tenant: str = "default"
+    key_id: str = ""
+    model: str | None = None
+    version: str | None = None
+    model_ms: float | None = None
+    status: int = SERVER_ERROR_STATUS
+    code: str = "ok"
+    request_bytes: int = 0
+    response_bytes: int = 0
+
+
+class Telemetry:
+    """Writes the lines of one function; `pool` is the dimension that its alarms watch."""
+
+    def __init__(self, *, service: str, stage: str, pool: str, log_level: str = "INFO") -> None:
+        self.logger = Logger(
+            service=service,
+            level=log_level,
+            logger_formatter=_Formatter(service=service),
+            logger_handler=_StdoutHandler(),
+        )
+        self._logger = logging.getLogger(service)
+        self._logger.propagate = False  # Lambda's root handler would have to filter every line out
+        self._stage = stage
+        self._pool = pool
+        self._cold_start = _starts_cold()
+        self._environment: dict[str, Any] | None = None
+
+    def request(self, facts: RequestFacts, context: Any) -> None:
+        """Write the request's line; at every log level, because the metrics are in it."""
+        cold_start, self._cold_start = self._cold_start, False
+        if self._environment is None:
+            self._environment = _describe_function(context)
+        record = logging.LogRecord(self._logger.name, logging.INFO, "", 0, "request", None, None)
+        record.fields = {
+            "cold_start": cold_start,
+            **self._environment,
+            "function_request_id": context.aws_request_id,
+            "stage": self._stage,
+            "pool": self._pool,
+            **_members(facts, cold_start=cold_start),
+            "_aws": {
+                "Timestamp": int(record.created * 1000),
+                "CloudWatchMetrics": _directive(facts),
+            },
+        }
+        self._logger.handle(record)
+
+    def failure(self, error: BaseException, facts: RequestFacts, context: Any) -> None:
+        """Log a failure of ours: the types and frames of the exception and its causes.
+
+        The exceptions' messages stay out of the log: onnxruntime's and a transform's may hold values.
+        """
+        self.logger.error(
+            "failure",
+            stacklevel=3,
+            extra={
+                "request_id": facts.request_id,
+                "function_request_id": context.aws_request_id,
+                "tenant": facts.tenant,
+                "model": facts.model,
+                "version": facts.version,
+                "exception_name": type(error).__name__,
+                "stack_trace": [_trace(item) for item in _with_causes(error)],
+            },
+        )
+
+
+def _starts_cold() -> bool:
+    """False where the environment was made ahead of its first request, as Powertools counts it."""
+    return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") != "provisioned-concurrency"
+
+
+def _describe_function(context: Any) -> dict[str, Any]:
+    return {
+        "function_name": context.function_name,
+        "function_memory_size": context.memory_limit_in_mb,
+        "function_arn": context.invoked_function_arn,
+    }
+
+
+def _members(facts: RequestFacts, *, cold_start: bool) -> dict[str, Any]:
+    status = facts.status
+    members: dict[str, Any] = {
+        "request_id": facts.request_id,
+        "tenant": facts.tenant,
+        "key_id": facts.key_id,
+        "status": status,
+        "code": facts.code,
+        "requests": 1,
+        "client_errors": int(CLIENT_ERROR_STATUS <= status < SERVER_ERROR_STATUS),
+        "server_errors": int(status >= SERVER_ERROR_STATUS),
+        "cold_starts": int(cold_start),
+        "latency_ms": (time.perf_counter_ns() - facts.started_ns) / 1e6,
+        "request_bytes": facts.request_bytes,
+        "response_bytes": facts.response_bytes,
+    }
+    for name in ("model", "version", "model_ms"):
+        value = getattr(facts, name)
+        if value is not None:
+            members[name] = value
+    return members
+
+
+def _directive(facts: RequestFacts) -> Any:
+    known = (facts.model is not None, facts.version is not None, facts.model_ms is not None)
+    return _DIRECTIVES[known]
+
+
+def _make_directive(*, model: bool, version: bool, ran: bool) -> Any:
+    """EMF directives name members, and each must be there: one directive per set of members."""
+    dimensions = [["stage", "pool"]]
+    if model:
+        dimensions.append(["stage", "pool", "model"])
+    if model and version:
+        dimensions.append(["stage", "pool", "model", "version"])
+    metrics = (*_METRICS, _MODEL_METRIC) if ran else _METRICS
+    directive = {
+        "Namespace": NAMESPACE,
+        "Dimensions": dimensions,
+        "Metrics": [{"Name": name, "Unit": unit} for name, unit in metrics],
+    }
+    return orjson.Fragment(orjson.dumps([directive]))
+
+
+_DIRECTIVES: Final[Mapping[tuple[bool, bool, bool], Any]] = {
+    (model, version, ran): _make_directive(model=model, version=version, ran=ran)
+    for model, version, ran in product((False, True), (False, True), (False, True))
+}
+
+
+def _with_causes(error: BaseException) -> Iterator[BaseException]:
+    current: BaseException | None = error
+    for _ in range(_CAUSES_MAX):
+        if current is None:
+            return
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def _trace(error: BaseException) -> dict[str, Any]:
+    """The frames of one exception, innermost last, in the form of the Powertools `stack_trace`."""
+    return {
+        "type": type(error).__name__,
+        "module": type(error).__module__,
+        "frames": [
+            {"file": frame.filename, "line": frame.lineno, "function": frame.name}
+            for frame in traceback.extract_tb(error.__traceback__)
+        ],
+    }
+
+
+class _StdoutHandler(logging.StreamHandler[TextIO]):
+    """Writes to the stdout of the moment: Lambda and pytest both replace it after the import."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]  # an attribute of the base class, which never sets it then
+        return sys.stdout
+
+
+class _Formatter(LambdaPowertoolsFormatter):
+    """Powertools' formatter with a short path for the request's line, whose members are complete."""
+
+    def __init__(self, *, service: str) -> None:
+        super().__init__(
+            json_serializer=_to_json,
+            serialize_stacktrace=False,  # it would hold the exception's message
+            service=service,
+        )
+        self._service = service
+        self._second = -1
+        self._time_form = ""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = getattr(record, "fields", None)
+        if fields is None:
+            return super().format(record)
+        line = {
+            "level": record.levelname,
+            "message": record.msg,
+            "timestamp": self._timestamp(record),
+            "service": self._service,
+            **fields,
+        }
+        trace_id = os.environ.get("_X_AMZN_TRACE_ID")
+        if trace_id:
+            line["xray_trace_id"] = trace_id.split(";")[0].removeprefix("Root=")
+        return orjson.dumps(line).decode()
+
+    def _timestamp(self, record: logging.LogRecord) -> str:
+        """As Powertools writes it; the text of the second is kept, as strftime is slow."""
+        second = int(record.created)
+        if second != self._second:
+            self._second = second
+            self._time_form = time.strftime("%Y-%m-%d %H:%M:%S,%%03d%z", time.localtime(second))
+        return self._time_form % record.msecs
+
+
+def _to_json(line: Any) -> str:
+    return orjson.dumps(line, default=str).decode()
