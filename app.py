@@ -1,0 +1,38 @@
+"""The CDK's entry: reads which stage and which models, and composes the stacks.
+
+`cdk deploy --all -c stage=prod -c models=path/to/models`; stage is `dev` and models `models` unless said.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from shared.repository import RepositoryError, read_repository
+from stacks.compose import compose, new_app
+from stacks.deployment import Deployment
+from stacks.errors import SynthError
+from stacks.packaging import BuildContext, build_assets
+from stacks.stages import stage_of
+
+
+def main() -> None:
+    """Synthesize the stage."""
+    app = new_app()
+    stage = stage_of(app.node.try_get_context("stage") or "dev")
+    repository = read_repository(Path(app.node.try_get_context("models") or "models"))
+    deployment = Deployment(
+        stage=stage,
+        repository=repository,
+        assets=build_assets(repository, BuildContext(architecture=stage.architecture)),
+        emulator_url=app.node.try_get_context("emulator_url"),
+    )
+    compose(app, deployment)
+    app.synth()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (RepositoryError, SynthError) as error:
+        sys.exit(f"laneway: {error}")

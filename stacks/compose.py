@@ -1,0 +1,30 @@
+"""Composes the stacks of a stage in the order in which they are deployed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aws_cdk import App, Tags
+
+from stacks.ingress import IngressStack
+from stacks.pools import PoolsStack
+from stacks.storage import StorageStack
+
+if TYPE_CHECKING:
+    from stacks.deployment import Deployment
+
+
+def new_app() -> App:
+    """An app that reads its context from the command line and `cdk.json`."""
+    return App()
+
+
+def compose(app: App, deployment: Deployment) -> None:
+    """Add every stack of the deployment to the app."""
+    stage = deployment.stage
+    storage = StorageStack(app, stage=stage)
+    pools = PoolsStack(app, deployment=deployment)
+    ingress = IngressStack(app, deployment=deployment, keys_table=storage.keys_table)
+    ingress.add_dependency(storage)
+    ingress.add_dependency(pools)
+    Tags.of(app).add("laneway-stage", stage.name)

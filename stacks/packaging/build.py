@@ -1,0 +1,71 @@
+"""Composes layers and packages into the `Assets` of a stage."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from shared.repository import Repository, compile_catalog
+from shared.schema.compile import export_validators
+from stacks.packaging.assets import PROJECT, Asset, Assets, BuildContext
+from stacks.packaging.budget import check_size
+from stacks.packaging.content import Content, build_package
+from stacks.packaging.layers import CONTROL, ONNX_RUNTIME, build_layer
+from stacks.packaging.models import add_models, add_requirements
+from stacks.packaging.sources import modules_needed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def build_assets(repository: Repository, context: BuildContext) -> Assets:
+    """Everything to deploy for this repository; raises PackagingError for what cannot be."""
+    onnx_runtime = build_layer(ONNX_RUNTIME, context)
+    pools = {pool: build_pool(repository, pool, context) for pool in repository.pools}
+    for pool, package in pools.items():
+        check_size(pool, package, onnx_runtime, repository)
+    return Assets(
+        pools=pools,
+        ingress=build_ingress(repository, context),
+        authorizer=build_authorizer(context),
+        onnx_runtime=onnx_runtime,
+        control=build_layer(CONTROL, context),
+    )
+
+
+def build_pool(repository: Repository, pool: str, context: BuildContext) -> Asset:
+    """The package of one pool: the realtime function, its models and their catalog."""
+    content = Content()
+    entries = repository.models_of(pool)
+    transforms = [entry.transform for entry in entries if entry.transform is not None]
+    _add_sources(content, "functions/realtime/handler.py", *transforms)
+    add_models(content, entries)
+    add_requirements(content, repository, pool)
+    content.written["catalog.json"] = _catalog(repository, pool)
+    return build_package(pool, content, context)
+
+
+def build_ingress(repository: Repository, context: BuildContext) -> Asset:
+    """The package of ingress: the catalog of every model, and the API described."""
+    content = Content()
+    _add_sources(content, "functions/ingress/handler.py")
+    content.written["catalog.json"] = _catalog(repository, None)
+    return build_package("ingress", content, context)
+
+
+def build_authorizer(context: BuildContext) -> Asset:
+    """The package of the authorizer."""
+    content = Content()
+    _add_sources(content, "functions/authorizer/handler.py")
+    return build_package("authorizer", content, context)
+
+
+def _add_sources(content: Content, handler: str, *others: Path) -> None:
+    for path in modules_needed(PROJECT, PROJECT / handler, *others):
+        content.copy(path, to=path.relative_to(PROJECT).as_posix())
+
+
+def _catalog(repository: Repository, pool: str | None) -> bytes:
+    catalog: dict[str, Any] = compile_catalog(repository, pool=pool)
+    catalog["validators"] = export_validators()
+    return json.dumps(catalog, separators=(",", ":")).encode()

@@ -1,0 +1,1 @@
+"""Constructs: each arrives complete, with its role, log group, retention and limits."""

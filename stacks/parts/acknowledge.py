@@ -1,0 +1,15 @@
+"""Records why a finding of the security checks is accepted; each finding by itself, with its reason."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aws_cdk import Acknowledgment, Validations
+
+if TYPE_CHECKING:
+    from constructs import IConstruct
+
+
+def acknowledge(construct: IConstruct, *, rule: str, reason: str) -> None:
+    """Accept `rule` (for example `AwsSolutions-IAM5[Resource::*]`) on this construct and below."""
+    Validations.of(construct).acknowledge(Acknowledgment(id=rule, reason=reason))

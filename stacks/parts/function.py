@@ -1,0 +1,147 @@
+"""A function as Laneway deploys it: own role, own log group with retention, tracing, layer, limits."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+
+from shared.limits import LAMBDA_SNAPSTART_PYTHON_MIN
+from stacks.errors import SynthError
+from stacks.parts.acknowledge import acknowledge
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from stacks.packaging.assets import Asset
+    from stacks.stages import Architecture, Stage
+
+ARCHITECTURES: Final[Mapping[Architecture, lambda_.Architecture]] = {
+    "x86_64": lambda_.Architecture.X86_64,
+    "arm64": lambda_.Architecture.ARM_64,
+}
+
+
+def python_runtime() -> lambda_.Runtime:
+    """Lambda's runtime of the running interpreter's minor version.
+
+    What is tested is what is deployed, and bytecode compiled here is valid there.
+    """
+    major, minor = sys.version_info[:2]
+    runtimes = {
+        (3, 11): lambda_.Runtime.PYTHON_3_11,
+        (3, 12): lambda_.Runtime.PYTHON_3_12,
+        (3, 13): lambda_.Runtime.PYTHON_3_13,
+        (3, 14): lambda_.Runtime.PYTHON_3_14,
+    }
+    if (major, minor) not in runtimes:
+        raise SynthError(
+            f"Lambda has no runtime for Python {major}.{minor}; make the project's environment "
+            "with Python 3.11, 3.12, 3.13 or 3.14 (make setup)"
+        )
+    return runtimes[major, minor]
+
+
+def code_of(asset: Asset) -> lambda_.Code:
+    """The asset's folder as code; its hash is the digest it was built from."""
+    return lambda_.Code.from_asset(str(asset.folder), asset_hash=asset.digest)
+
+
+def retention(days: int) -> logs.RetentionDays:
+    """The retention of this many days; the stage has checked that it is offered."""
+    names = {
+        1: "ONE_DAY", 3: "THREE_DAYS", 5: "FIVE_DAYS", 7: "ONE_WEEK", 14: "TWO_WEEKS",
+        30: "ONE_MONTH", 60: "TWO_MONTHS", 90: "THREE_MONTHS", 120: "FOUR_MONTHS",
+        150: "FIVE_MONTHS", 180: "SIX_MONTHS", 365: "ONE_YEAR", 400: "THIRTEEN_MONTHS",
+        545: "EIGHTEEN_MONTHS", 731: "TWO_YEARS", 1096: "THREE_YEARS",
+    }  # fmt: skip
+    return logs.RetentionDays[names[days]]
+
+
+class LanewayFunction(Construct):
+    """One function; `function` and `role` are its parts."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        stage: Stage,
+        name: str,
+        description: str,
+        handler: str,
+        package: Asset,
+        layer: lambda_.ILayerVersion,
+        environment: Mapping[str, str],
+        memory_mib: int,
+        timeout_s: int,
+        snapstart: bool = False,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        if snapstart and sys.version_info[:2] < LAMBDA_SNAPSTART_PYTHON_MIN:
+            raise SynthError(
+                f"{name}: SnapStart needs Python 3.12 or later and this environment runs "
+                f"{sys.version_info[0]}.{sys.version_info[1]}; make the environment with a later "
+                'one, or set warm = "on-demand" or a range'
+            )
+        self.log_group = _log_group(self, name, stage)
+        self.role = _role(self, self.log_group, name)
+        self.function = lambda_.Function(
+            self,
+            "Function",
+            function_name=name,
+            description=description,
+            runtime=python_runtime(),
+            architecture=ARCHITECTURES[stage.architecture],
+            handler=handler,
+            code=code_of(package),
+            layers=[layer],
+            environment=dict(environment),
+            memory_size=memory_mib,
+            timeout=Duration.seconds(timeout_s),
+            role=self.role,
+            log_group=self.log_group,
+            tracing=lambda_.Tracing.ACTIVE if stage.tracing else lambda_.Tracing.DISABLED,
+            **_snapstart(snapstart),
+        )
+        _acknowledge(self, stage)
+
+
+def _snapstart(snapstart: bool) -> dict[str, Any]:  # noqa: FBT001 - private, one argument
+    return {"snap_start": lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS} if snapstart else {}
+
+
+def _log_group(scope: Construct, name: str, stage: Stage) -> logs.LogGroup:
+    return logs.LogGroup(
+        scope,
+        "Logs",
+        log_group_name=f"/aws/lambda/{name}",
+        retention=retention(stage.log_retention_days),
+        removal_policy=RemovalPolicy.DESTROY,
+    )
+
+
+def _role(scope: Construct, log_group: logs.LogGroup, name: str) -> iam.Role:
+    role = iam.Role(
+        scope,
+        "Role",
+        assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+        description=f"What {name} may do",
+    )
+    log_group.grant_write(role)
+    return role
+
+
+def _acknowledge(function: LanewayFunction, stage: Stage) -> None:
+    if stage.tracing:
+        acknowledge(
+            function.role,
+            rule="AwsSolutions-IAM5[Resource::*]",
+            reason="xray:PutTraceSegments and PutTelemetryRecords have no resource to name; "
+            "the service offers * only.",
+        )

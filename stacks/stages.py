@@ -1,0 +1,176 @@
+"""The stages: every value in which `local`, `dev` and `prod` differ, typed, frozen and in one place.
+
+A deployment's own values (topic, e-mail, origins, budget) are edited here, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal, get_args
+
+from shared.schema.spec import ProvisionedWarm
+from stacks.errors import StageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shared.schema.spec import PoolSpec, Warm
+
+AuthMode = Literal["api-key"]
+"""How callers prove who they are. There is no mode without a proof."""
+Architecture = Literal["x86_64", "arm64"]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+LOG_RETENTION_DAYS: Final = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096)
+"""The periods of up to three years that CloudWatch Logs offers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarms:
+    """Whom the stage's alarms and its budget notify, and when they do."""
+
+    topic_arn: str | None = None
+    """An existing topic; None: the stage owns a topic `laneway-<stage>-alarms`."""
+    email: str | None = None
+    """Subscribed to the stage's own topic; the recipient confirms once by a link."""
+    error_rate_percent: float = 1.0
+    """An alarm above this share of failed requests."""
+    period_s: int = 60
+    """Length of one data point; alarms look at `periods` of them."""
+    periods: int = 5
+    breaching: int = 3
+    """So many of the last `periods` data points must be bad."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One named deployment."""
+
+    name: str
+    auth: AuthMode | None
+    """Has no default: a stage that says nothing (None) is refused at synth."""
+    keep_data: bool
+    """True: the keys table survives `cdk destroy` (it then bills storage, cents a month)."""
+    log_retention_days: int
+    log_level: LogLevel = "INFO"
+    throttle_rate_per_s: float = 100.0
+    """Steady requests a second over the whole API, above which callers get 429."""
+    throttle_burst: int = 200
+    """Requests that may arrive at once."""
+    authorizer_cache_s: int = 60
+    """How long a key's verdict is reused; a revoked key works on for at most this long."""
+    cors_origins: tuple[str, ...] = ()
+    """Web pages that may call the API from a browser; empty: none."""
+    open_docs: bool = False
+    """True: /openapi.json and /docs need no key."""
+    warm: Mapping[str, Warm] = field(default_factory=dict)
+    """By pool; wins over `warm` in pools.toml."""
+    min_warm: int = 0
+    """At least so many provisioned environments per pool, whatever pools.toml says."""
+    scale_warm: bool = True
+    """False: pools keep no warm capacity at all (the embedded emulator has no autoscaling)."""
+    architecture: Architecture = "x86_64"
+    tracing: bool = True
+    """Lambda active tracing."""
+    customer_key: bool = False
+    """True: the keys table is encrypted with a key of its own (1 USD a month)."""
+    alarms: Alarms = Alarms()
+    monthly_budget_usd: int | None = None
+    """A budget over the whole account, notified at 80 % actual and 100 % forecast; None: no budget."""
+
+    def __post_init__(self) -> None:
+        _check_auth(self)
+        _check_numbers(self)
+        if "*" in self.cors_origins and self.name != "local":
+            raise StageError(
+                f"stage {self.name!r}: cors_origins holds '*', which lets any web page call the "
+                "API from its visitors' browsers; name the origins"
+            )
+
+    def warm_of(self, pool: str, spec: PoolSpec) -> Warm:
+        """The pool's warm capacity here: the stage's word, else pools.toml's, raised to `min_warm`."""
+        if not self.scale_warm:
+            return "on-demand"
+        warm = self.warm.get(pool, spec.warm)
+        if self.min_warm == 0:
+            return warm
+        if warm == "on-demand":
+            return ProvisionedWarm(min=self.min_warm, max=max(10, self.min_warm))
+        if isinstance(warm, ProvisionedWarm) and warm.min < self.min_warm:
+            return warm.model_copy(
+                update={"min": self.min_warm, "max": max(warm.max, self.min_warm)}
+            )
+        return warm
+
+
+def _check_auth(stage: Stage) -> None:
+    if stage.auth in get_args(AuthMode):
+        return
+    modes = ", ".join(repr(mode) for mode in get_args(AuthMode))
+    said = "says nothing" if stage.auth is None else f"says {stage.auth!r}"
+    raise StageError(
+        f"stage {stage.name!r}: auth {said}; choose how callers prove who they are in "
+        f"stacks/stages.py, one of: {modes}. An open endpoint is not offered."
+    )
+
+
+def _check_numbers(stage: Stage) -> None:
+    if stage.log_retention_days not in LOG_RETENTION_DAYS:
+        offered = ", ".join(str(days) for days in LOG_RETENTION_DAYS)
+        raise StageError(
+            f"stage {stage.name!r}: log_retention_days is {stage.log_retention_days}; "
+            f"CloudWatch Logs offers {offered}"
+        )
+    if stage.throttle_rate_per_s <= 0 or stage.throttle_burst <= 0:
+        raise StageError(
+            f"stage {stage.name!r}: throttle_rate_per_s and throttle_burst must be above 0, or "
+            "every request is answered 429"
+        )
+
+
+LOCAL: Final = Stage(
+    name="local",
+    auth="api-key",
+    keep_data=False,
+    log_retention_days=1,
+    log_level="INFO",
+    throttle_rate_per_s=1000,
+    throttle_burst=2000,
+    authorizer_cache_s=5,
+    cors_origins=("*",),
+    open_docs=True,
+    scale_warm=False,
+)
+
+DEV: Final = Stage(
+    name="dev",
+    auth="api-key",
+    keep_data=False,
+    log_retention_days=14,
+    throttle_rate_per_s=50,
+    throttle_burst=100,
+    cors_origins=("http://localhost:3000", "http://localhost:5173"),
+    monthly_budget_usd=50,
+)
+
+PROD: Final = Stage(
+    name="prod",
+    auth="api-key",
+    keep_data=True,
+    log_retention_days=90,
+    throttle_rate_per_s=500,
+    throttle_burst=1000,
+    min_warm=1,
+    customer_key=True,
+    monthly_budget_usd=500,
+)
+
+STAGES: Final[Mapping[str, Stage]] = {stage.name: stage for stage in (LOCAL, DEV, PROD)}
+
+
+def stage_of(name: str) -> Stage:
+    """The stage of this name; StageError names those that there are."""
+    found = STAGES.get(name)
+    if found is None:
+        raise StageError(f"there is no stage {name!r}; stacks/stages.py has {', '.join(STAGES)}")
+    return found
