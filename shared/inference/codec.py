@@ -1,0 +1,192 @@
+"""Input tensors of the wire to numpy arrays, strictly: what does not fit is refused, not coerced.
+
+A binary tensor becomes an array over the bytes of the body, without a copy where they are aligned
+for its datatype. JSON numbers are read by `array.array`, which takes a list in one pass, keeps
+64-bit integers exact and refuses strings, null and integers out of range; fractions too where
+integers are meant. It takes true and false for 1 and 0, so a list that begins with one is looked
+for; numpy's own reading (`np.array`) would also parse strings as numbers.
+"""
+
+from __future__ import annotations
+
+from array import array as strict_array
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shared.errors import SignatureError
+from shared.inference import refusals
+from shared.inference.datatypes import ARRAY_TYPES
+from shared.inference.finite import FLOATS, all_finite, first_non_finite, first_overflow
+from shared.inference.layout import flatten, objects, raw_shape, split_elements
+from shared.limits import TENSOR_BYTES_MAX, TENSOR_ELEMENTS_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from shared.catalog import TensorSpec
+    from shared.schema.tensor import InputTensor
+
+
+class InputCodec:
+    """Decodes one of a model's inputs. Made once, when the model is loaded."""
+
+    __slots__ = ("_check_finite", "_elements_max", "_kind", "_text", "allow_non_finite", "spec")
+
+    def __init__(self, spec: TensorSpec, *, text: bool, allow_non_finite: bool) -> None:
+        """`text`: BYTES become str (for a graph) instead of bytes (for a transform)."""
+        self.spec = spec
+        self.allow_non_finite = allow_non_finite
+        self._kind = ARRAY_TYPES[spec.datatype]
+        self._text = text
+        self._check_finite = spec.datatype in FLOATS
+        self._elements_max = min(TENSOR_ELEMENTS_MAX, TENSOR_BYTES_MAX // self._kind.item_bytes)
+
+    def decode(self, tensor: InputTensor, part: memoryview | None, index: int) -> NDArray[Any]:
+        """The array of input number `index`, in its shape, from `part` where it came binary.
+
+        Raises SignatureError or NonFiniteInputError.
+        """
+        spec = self.spec
+        if tensor.datatype != spec.datatype:
+            raise SignatureError(
+                f"input {spec.name!r} came as {tensor.datatype}; the model takes {spec.datatype}",
+                field=f"inputs[{index}].datatype",
+            )
+        count = self._count(tensor.shape, index)
+        if part is None:
+            return self.from_json(tensor.data, tensor.shape, count, index)
+        return self.from_bytes(part, tensor.shape, count, index)
+
+    def _count(self, shape: Sequence[int], index: int) -> int:
+        """Elements of `shape`, checked against the signature; exact, since Python's integers are."""
+        expected = self.spec.shape
+        if len(shape) != len(expected):
+            refusals.wrong_rank(self.spec.name, index, expected, shape)
+        count = 1
+        for want, got in zip(expected, shape):  # noqa: B905  the lengths are compared above
+            if got < 0 or (want != got and want >= 0):
+                refusals.wrong_dimension(self.spec.name, index, expected, shape)
+            count *= got
+        if count > self._elements_max or (not count and max(shape) > self._elements_max):
+            refusals.too_many_elements(self.spec.name, index, shape, count, self._elements_max)
+        return count
+
+    def from_json(self, data: Any, shape: Sequence[int], count: int, index: int) -> NDArray[Any]:
+        """`data`: a list, flat or nested as `shape` says; a bare value for a scalar."""
+        flat = self._flat(data, shape, index)
+        if len(flat) != count:
+            refusals.wrong_count(self.spec.name, index, shape, count, len(flat))
+        if not count:
+            return np.empty(shape, self._kind.dtype)
+        typecode = self._kind.typecode
+        if typecode is None:
+            return self._from_words(flat, shape, index)
+        try:
+            numbers = strict_array(typecode, flat)
+        except (TypeError, OverflowError):
+            refusals.bad_element(self.spec.name, index, self._kind, flat)
+        if flat[0].__class__ is bool:
+            refusals.bad_element(self.spec.name, index, self._kind, flat)
+        result = np.frombuffer(numbers, self._kind.dtype).reshape(shape)
+        if self._check_finite and not all_finite(result, self.spec.datatype):
+            self._refuse_non_finite(result, index, flat)
+        return result
+
+    def _flat(self, data: Any, shape: Sequence[int], index: int) -> list[Any]:
+        if data.__class__ is not list:
+            if shape or isinstance(data, dict):
+                refusals.ragged(self.spec.name, index, "", shape[0] if shape else None, data)
+            return [data]
+        if data and data[0].__class__ is list:
+            return flatten(data, shape, name=self.spec.name, index=index)
+        return data
+
+    def _from_words(self, flat: list[Any], shape: Sequence[int], index: int) -> NDArray[Any]:
+        """BOOL and BYTES, whose JSON is not numbers; FP16 and BF16, which have no JSON form."""
+        kind = self._kind
+        if not kind.json:
+            raise SignatureError(
+                f"input {self.spec.name!r}: {kind.datatype} travels as binary data only; "
+                "send it with parameters.binary_data_size",
+                field=f"inputs[{index}].data",
+            )
+        if set(map(type, flat)) != {bool if kind.datatype == "BOOL" else str}:
+            refusals.bad_element(self.spec.name, index, kind, flat)
+        if kind.datatype == "BOOL":
+            return np.array(flat, np.bool_).reshape(shape)
+        try:
+            encoded = [text.encode() for text in flat]
+        except UnicodeEncodeError:
+            refusals.bad_element(self.spec.name, index, kind, flat)
+        return objects(flat if self._text else encoded, shape)
+
+    def from_bytes(
+        self, part: memoryview, shape: Sequence[int], count: int, index: int
+    ) -> NDArray[Any]:
+        """`part`: little-endian, row-major, unpadded. The array lies over its memory if aligned."""
+        kind = self._kind
+        if kind.datatype == "BYTES":
+            return self._from_elements(part, shape, count, index)
+        if len(part) != count * kind.item_bytes:
+            refusals.wrong_size(self.spec.name, index, shape, count * kind.item_bytes, len(part))
+        if not count:
+            return np.empty(shape, kind.dtype)
+        result: NDArray[Any] = np.frombuffer(part, kind.dtype).reshape(shape)
+        if not result.flags.aligned:
+            # Compiled kernels may assume a datatype's natural alignment; JSON has any length.
+            result = result.copy()
+        if self._check_finite:
+            if not self.allow_non_finite and not all_finite(result, kind.datatype):
+                self._refuse_non_finite(result, index, None)
+        elif kind.datatype == "BOOL" and result.view(np.uint8).max() > 1:
+            raise SignatureError(
+                f"input {self.spec.name!r}: a BOOL element is one byte, 0 or 1",
+                field=f"inputs[{index}]",
+            )
+        return result
+
+    def _from_elements(
+        self, part: memoryview, shape: Sequence[int], count: int, index: int
+    ) -> NDArray[Any]:
+        elements = split_elements(part, count, name=self.spec.name, index=index)
+        return objects(self._as_text(elements, index) if self._text else elements, shape)
+
+    def _as_text(self, elements: list[bytes], index: int) -> list[str]:
+        texts = []
+        for position, element in enumerate(elements):
+            try:
+                texts.append(element.decode())
+            except UnicodeDecodeError as error:
+                raise SignatureError(
+                    f"input {self.spec.name!r}: element {position} is not UTF-8 at byte "
+                    f"{error.start}; the model takes text",
+                    field=f"inputs[{index}]",
+                ) from error
+        return texts
+
+    def _refuse_non_finite(
+        self, result: NDArray[Any], index: int, source: list[Any] | None
+    ) -> None:
+        """JSON that a datatype cannot hold is refused even where the model allows infinities."""
+        position = first_non_finite(result, self.spec.datatype)
+        if self.allow_non_finite and source is not None:
+            position = first_overflow(result, source)
+            if position < 0:
+                return
+        value = None if source is None else source[position]
+        raise refusals.non_finite(self.spec.name, index, position, value)
+
+    def decode_raw(self, body: memoryview) -> NDArray[Any]:
+        """The one input of a raw binary request, which names no shape.
+
+        The batch is 1 where another dimension is open; one open dimension follows from the size.
+        BYTES: the body is the one element.
+        """
+        shape = raw_shape(self.spec, len(body), self._kind.item_bytes)
+        if self.spec.datatype != "BYTES":
+            return self.from_bytes(body, shape, self._count(shape, 0), 0)
+        element = [bytes(body)]
+        return objects(self._as_text(element, 0) if self._text else element, shape)

@@ -1,0 +1,239 @@
+"""`infer`: the one function that every lane calls, from a validated request to an answer.
+
+It is three steps, so that a lane which stacks requests can put its stacking between them:
+`prepare` (decode, preprocess) gives the tensors that the graph sees, `run` runs them, `finish`
+(postprocess, choose) gives the answer. Everything that does not depend on the request is worked
+out once, when the model is loaded.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from shared.errors import InvalidRequestError, ModelRunError, SignatureError
+from shared.inference.codec import InputCodec
+from shared.inference.encoder import Answer, Output
+from shared.schema.datatypes import DATATYPES
+from shared.schema.wire import split_tail, wants_binary
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from shared.catalog import Model, ModelVersion, TensorSpec
+    from shared.inference.session import ModelSession
+    from shared.inference.transform import Transform
+    from shared.schema.request import InferenceRequest
+
+NO_TAIL: Final = memoryview(b"")
+
+
+class Prepared(NamedTuple):
+    """A decoded request: what the graph is fed, and what the caller wants of it."""
+
+    feeds: dict[str, NDArray[Any]]
+    fetch: list[str]
+    """Names of the graph's outputs to compute."""
+    wanted: list[tuple[TensorSpec, bool]]
+    """Public outputs in the caller's order, and whether each travels binary."""
+    rows: int | None
+    """Rows of the request where its first input has an open batch dimension."""
+    id: str | None
+
+
+class ServedModel:
+    """One loaded version with all that a request to it needs."""
+
+    def __init__(
+        self,
+        model: Model,
+        version: ModelVersion,
+        session: ModelSession,
+        *,
+        transform: Transform | None = None,
+        size_bytes: int = 0,
+    ) -> None:
+        self.name = model.name
+        self.version = version.version
+        self.spec = version
+        self.session = session
+        self.transform = transform
+        self.size_bytes = size_bytes
+        self.allow_non_finite = model.allow_non_finite
+        self._codecs = {
+            spec.name: InputCodec(
+                spec, text=transform is None, allow_non_finite=model.allow_non_finite
+            )
+            for spec in version.inputs
+        }
+        self._outputs = {spec.name: spec for spec in version.outputs}
+        self._in_binary = [(spec, True) for spec in version.outputs]
+        self._in_json = [(spec, False) for spec in version.outputs]
+        self._binary_only = [
+            spec.name for spec in version.outputs if not DATATYPES[spec.datatype].json
+        ]
+        first = version.inputs[0]
+        self._batched = first.name if first.shape and first.shape[0] < 0 else None
+
+    def prepare(self, request: InferenceRequest, tail: memoryview = NO_TAIL) -> Prepared:
+        """Decode the request against the model's signature, and preprocess it.
+
+        `tail`: the binary tensors behind the JSON part.
+        """
+        codecs = self._codecs
+        arrays: dict[str, NDArray[Any]] = {}
+        parts = split_tail(request.inputs, tail)
+        for index, tensor in enumerate(request.inputs):
+            name = tensor.name
+            codec = codecs.get(name)
+            if codec is None or name in arrays:
+                raise self._unexpected_input(name, index)
+            arrays[name] = codec.decode(tensor, parts[index], index)
+        if len(arrays) != len(codecs):
+            raise self._missing_input(arrays)
+        wanted = (
+            self._in_json
+            if request.outputs is None and request.parameters is None
+            else self._wanted(request)
+        )
+        if self._binary_only:
+            self._refuse_json_of_binary_only(wanted)
+        return self._prepared(arrays, wanted, request.id)
+
+    def prepare_raw(self, body: memoryview) -> Prepared:
+        """A raw binary request: `body` is the model's one input, the answer is all binary."""
+        if len(self._codecs) != 1:
+            raise InvalidRequestError(
+                f"a raw binary request (header length 0) carries one input; model {self.name!r} "
+                f"takes {len(self._codecs)}: {_list(self._codecs)}"
+            )
+        [(name, codec)] = self._codecs.items()
+        return self._prepared({name: codec.decode_raw(body)}, self._in_binary, None)
+
+    def _prepared(
+        self,
+        arrays: dict[str, NDArray[Any]],
+        wanted: list[tuple[TensorSpec, bool]],
+        request_id: str | None,
+    ) -> Prepared:
+        rows = arrays[self._batched].shape[0] if self._batched else None
+        if self.transform is not None:
+            feeds = self.transform.before(arrays, self.spec.graph_inputs)
+            return Prepared(feeds, self.session.output_names, wanted, rows, request_id)
+        if self.session.shared_dimensions:
+            self._check_shared_dimensions(arrays)
+        if wanted is self._in_json or wanted is self._in_binary:
+            return Prepared(arrays, self.session.output_names, wanted, rows, request_id)
+        return Prepared(arrays, [spec.name for spec, _ in wanted], wanted, rows, request_id)
+
+    def run(self, prepared: Prepared, *, deadline_s: float) -> list[NDArray[Any]]:
+        """The graph's outputs in the order of `prepared.fetch`; see `ModelSession.run`."""
+        try:
+            return self.session.run(prepared.feeds, prepared.fetch, deadline_s=deadline_s)
+        except SignatureError as error:
+            if self.transform is None:
+                raise
+            # The caller never saw these values: the transform made them.
+            raise ModelRunError(error.message) from error
+
+    def finish(
+        self, prepared: Prepared, results: Sequence[NDArray[Any]], *, model_ms: float
+    ) -> Answer:
+        """The answer made of the graph's outputs, in the order of `prepared.fetch`."""
+        if self.transform is None:
+            outputs = [
+                Output(spec, array, binary)
+                for (spec, binary), array in zip(prepared.wanted, results)  # noqa: B905  fetched in this order
+            ]
+        else:
+            arrays = dict(zip(prepared.fetch, results, strict=True))
+            arrays = self.transform.after(
+                arrays, prepared.feeds, self.spec.outputs, rows=prepared.rows
+            )
+            outputs = [Output(spec, arrays[spec.name], binary) for spec, binary in prepared.wanted]
+        return Answer(
+            self.name, self.version, prepared.id, outputs, self.allow_non_finite, model_ms
+        )
+
+    def _wanted(self, request: InferenceRequest) -> list[tuple[TensorSpec, bool]]:
+        if not request.outputs:
+            return self._in_binary if wants_binary(request) else self._in_json
+        wanted: dict[str, tuple[TensorSpec, bool]] = {}
+        for index, output in enumerate(request.outputs):
+            spec = self._outputs.get(output.name)
+            if spec is None or output.name in wanted:
+                raise self._unexpected_output(output.name, index)
+            if output.parameters and "classification" in output.parameters:
+                raise InvalidRequestError(
+                    "the classification extension is not supported here",
+                    field=f"outputs[{index}].parameters.classification",
+                )
+            wanted[output.name] = (spec, wants_binary(request, output))
+        return list(wanted.values())
+
+    def _refuse_json_of_binary_only(self, wanted: Sequence[tuple[TensorSpec, bool]]) -> None:
+        for spec, binary in wanted:
+            if not binary and spec.name in self._binary_only:
+                raise InvalidRequestError(
+                    f"output {spec.name!r} is {spec.datatype}, which travels as binary data only; "
+                    'ask for it with parameters {"binary_data": true}',
+                    field="outputs",
+                )
+
+    def _unexpected_input(self, name: str, index: int) -> SignatureError:
+        fault = "came twice" if name in self._codecs else "is not an input of"
+        what = f"input {name!r} {fault}" + ("" if name in self._codecs else f" {self.name!r}")
+        return SignatureError(
+            f"{what}; the model takes {_list(self._codecs)}", field=f"inputs[{index}].name"
+        )
+
+    def _missing_input(self, arrays: dict[str, NDArray[Any]]) -> SignatureError:
+        missing = [name for name in self._codecs if name not in arrays]
+        return SignatureError(
+            f"input {_list(missing)} is missing; model {self.name!r} takes {_list(self._codecs)}",
+            field="inputs",
+        )
+
+    def _unexpected_output(self, name: str, index: int) -> SignatureError:
+        fault = "is asked for twice" if name in self._outputs else "is not an output of the model"
+        return SignatureError(
+            f"output {name!r} {fault}; it gives {_list(self._outputs)}",
+            field=f"outputs[{index}].name",
+        )
+
+    def _check_shared_dimensions(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Dimensions to which the graph gives one name must have one size."""
+        for symbol, places in self.session.shared_dimensions:
+            sizes = {arrays[name].shape[axis] for name, axis in places}
+            if len(sizes) > 1:
+                found = ", ".join(
+                    f"{arrays[name].shape[axis]} in dimension {axis} of {name!r}"
+                    for name, axis in places
+                )
+                raise SignatureError(
+                    f"the inputs disagree on dimension {symbol!r}: {found}", field="inputs"
+                )
+
+
+def infer(
+    model: ServedModel,
+    request: InferenceRequest | None,
+    tail: memoryview = NO_TAIL,
+    *,
+    deadline_s: float,
+) -> Answer:
+    """Answer one request; `request` None: a raw binary request, whose body is `tail`.
+
+    `deadline_s`: when the run is stopped, on the clock of `time.monotonic`.
+    """
+    prepared = model.prepare_raw(tail) if request is None else model.prepare(request, tail)
+    started_s = time.perf_counter()
+    results = model.run(prepared, deadline_s=deadline_s)
+    model_ms = (time.perf_counter() - started_s) * 1000
+    return model.finish(prepared, results, model_ms=model_ms)
+
+
+def _list(names: Sequence[str] | dict[str, Any]) -> str:
+    return ", ".join(repr(name) for name in names)

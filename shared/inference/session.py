@@ -1,0 +1,215 @@
+"""One onnxruntime session of one model version: its files verified, its runs under a deadline.
+
+Feeds and results are numpy arrays by the graph's names. BF16, for which numpy has no type, travels
+as its bit pattern in uint16 arrays.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import re
+import stat
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from onnxruntime import GraphOptimizationLevel, InferenceSession, OrtValue, SessionOptions
+from onnxruntime.capi.onnxruntime_pybind11_state import (
+    Fail,
+    InvalidArgument,
+    RuntimeException,
+)
+from onnxruntime.capi.onnxruntime_pybind11_state import (
+    NotImplemented as NotImplementedByRuntime,
+)
+
+from shared.errors import (
+    DeadlineExceededError,
+    LanewayError,
+    ModelDigestError,
+    ModelRunError,
+    ModelUnavailableError,
+    SignatureError,
+)
+from shared.inference.deadline import WATCHDOG
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from shared.catalog import ModelVersion, SessionSpec
+
+OPTIMIZATION_LEVELS: Final = {
+    "all": GraphOptimizationLevel.ORT_ENABLE_ALL,
+    "extended": GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "basic": GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "disabled": GraphOptimizationLevel.ORT_DISABLE_ALL,
+}
+RUN_FAILURES: Final = (Fail, InvalidArgument, NotImplementedByRuntime, RuntimeException)
+"""What onnxruntime raises from a run: its own exceptions share no base below Exception."""
+LOG_FATAL_ONLY: Final = 4
+"""onnxruntime writes a failed run's values to stderr at any lower severity; tensors are never logged."""
+ABSOLUTE_PATH: Final = re.compile(r"(?<![\w.])/\S*/")
+REASON_CHARACTERS_MAX: Final = 300
+ONNX_BFLOAT16: Final = 16
+"""`TensorProto.BFLOAT16`."""
+
+
+class ModelSession:
+    """A session made from verified files; usable from several threads at once."""
+
+    def __init__(self, version: ModelVersion, session: InferenceSession) -> None:
+        self.version = version
+        self._session = session
+        self._label = f"model {version.model!r} version {version.version!r}"
+        self.output_names = [output.name for output in version.graph_outputs]
+        self._bf16_inputs = {i.name for i in version.graph_inputs if i.datatype == "BF16"}
+        self._bf16_outputs = {o.name for o in version.graph_outputs if o.datatype == "BF16"}
+        self.shared_dimensions = shared_dimensions(session)
+        self._run = self._run_values if self._bf16_inputs or self._bf16_outputs else session.run
+
+    def run(
+        self,
+        feeds: Mapping[str, NDArray[Any]],
+        output_names: Sequence[str],
+        *,
+        deadline_s: float,
+    ) -> list[NDArray[Any]]:
+        """The outputs named, in that order, or an error by `deadline_s` on the monotonic clock.
+
+        Raises DeadlineExceededError when the run was stopped, SignatureError when the graph
+        refuses the values (an index out of range), ModelRunError when it fails otherwise.
+        """
+        started_s = time.monotonic()
+        options = WATCHDOG.arm(deadline_s)
+        try:
+            return self._run(output_names, feeds, options)
+        except RUN_FAILURES as error:
+            raise self._translated(
+                error, started_s, deadline_s if options.terminate else None
+            ) from error
+        finally:
+            WATCHDOG.disarm(options)
+
+    def _translated(
+        self, error: Exception, started_s: float, stopped_at_s: float | None
+    ) -> LanewayError:
+        if stopped_at_s is not None:
+            ran_ms = round((time.monotonic() - started_s) * 1000)
+            allowed_ms = max(0, round((stopped_at_s - started_s) * 1000))
+            return DeadlineExceededError(
+                f"the run of {self._label} was stopped after {ran_ms} ms; it had {allowed_ms} ms "
+                "left when it started"
+            )
+        if isinstance(error, InvalidArgument):
+            return SignatureError(f"{self._label} refused the input values: {_reason(error)}")
+        return ModelRunError(f"{self._label} failed while it ran: {_reason(error)}")
+
+    def _run_values(
+        self, output_names: Sequence[str], feeds: Mapping[str, NDArray[Any]], options: Any
+    ) -> list[NDArray[Any]]:
+        """`session.run` for graphs with BF16, which onnxruntime passes as OrtValue only."""
+        values = {
+            name: OrtValue.ortvalue_from_numpy_with_onnx_type(array, ONNX_BFLOAT16)
+            if name in self._bf16_inputs
+            else OrtValue.ortvalue_from_numpy(array)
+            for name, array in feeds.items()
+        }
+        results = self._session.run_with_ort_values(output_names, values, options)
+        return [
+            _bits(value) if name in self._bf16_outputs else value.numpy()
+            for name, value in zip(output_names, results, strict=True)
+        ]
+
+
+def load_session(
+    folder: Path, version: ModelVersion, spec: SessionSpec, *, threads: int = 1
+) -> ModelSession:
+    """Verify the files of `version` in `folder` and make its session.
+
+    `threads`: intra-op threads where the model's declaration names none.
+    Raises ModelUnavailableError for a missing file or one that onnxruntime cannot load,
+    ModelDigestError for one that is not the one that was locked.
+    """
+    verify_files(folder, version)
+    path = folder / version.files[0].path
+    try:
+        session = InferenceSession(
+            str(path), session_options(spec, threads=threads), providers=["CPUExecutionProvider"]
+        )
+    except (
+        Exception
+    ) as error:  # onnxruntime's own exceptions share no base, and it raises others too
+        raise ModelUnavailableError(
+            f"onnxruntime cannot load model {version.model!r} version {version.version!r}: "
+            f"{_reason(error)}"
+        ) from error
+    return ModelSession(version, session)
+
+
+def session_options(spec: SessionSpec, *, threads: int) -> SessionOptions:
+    """The model's declaration in onnxruntime's terms."""
+    options = SessionOptions()
+    options.intra_op_num_threads = spec.intra_op_threads or threads
+    options.inter_op_num_threads = spec.inter_op_threads
+    options.graph_optimization_level = OPTIMIZATION_LEVELS[spec.optimization]
+    options.enable_cpu_mem_arena = spec.memory_arena
+    options.log_severity_level = LOG_FATAL_ONLY
+    return options
+
+
+def verify_files(folder: Path, version: ModelVersion) -> None:
+    """Compare every file of the version with its locked size and SHA-256.
+
+    Symbolic links are refused: what they point to can change after this look at it. Hard links are
+    looked for when a model is added; packages are unpacked as plain files.
+    """
+    for file in version.files:
+        where = f"file {file.path!r} of model {version.model!r} version {version.version!r}"
+        path = folder / file.path
+        try:
+            status = path.lstat()
+        except OSError as error:
+            raise ModelUnavailableError(f"{where} is missing from the package") from error
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelDigestError(f"{where} is not a plain file")
+        if status.st_size != file.size_bytes:
+            raise ModelDigestError(
+                f"{where} has {status.st_size} bytes; {file.size_bytes} were locked"
+            )
+        with path.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        if found != file.sha256:
+            raise ModelDigestError(
+                f"{where} has SHA-256 {found[:12]}...; {file.sha256[:12]}... was locked"
+            )
+
+
+def shared_dimensions(session: InferenceSession) -> list[tuple[str, list[tuple[str, int]]]]:
+    """Symbolic dimensions that more than one place of the inputs shares: (symbol, [(input, axis)])."""
+    places: dict[str, list[tuple[str, int]]] = {}
+    for item in session.get_inputs():
+        for axis, dimension in enumerate(item.shape or ()):
+            if isinstance(dimension, str):
+                places.setdefault(dimension, []).append((item.name, axis))
+    return [(symbol, at) for symbol, at in places.items() if len(at) > 1]
+
+
+def _bits(value: OrtValue) -> NDArray[np.uint16]:
+    """A copy of a BF16 OrtValue's bit patterns, in its shape."""
+    shape = value.shape()
+    count = int(np.prod(shape, dtype=np.int64))
+    if not count:
+        return np.empty(shape, np.uint16)
+    memory = ctypes.string_at(value.data_ptr(), count * 2)
+    return np.frombuffer(memory, np.uint16).reshape(shape)
+
+
+def _reason(error: Exception) -> str:
+    """What onnxruntime says, in its own words, without the source file that it names and the machine's paths."""
+    text = str(error).rsplit("Status Message: ", 1)[-1].strip()
+    line = text.partition("\n")[0]
+    return ABSOLUTE_PATH.sub("", line)[:REASON_CHARACTERS_MAX] or "no reason given"

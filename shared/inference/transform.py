@@ -1,0 +1,133 @@
+"""A model's own `transform.py`: found by its path, called one request at a time, its results checked.
+
+The code is trusted, as the model is; what it raises and returns is not: ValueError is its way of
+refusing an input, anything else is its defect and is reported without its message, which may hold
+values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from shared.errors import LanewayError, TransformFailedError, TransformRefusedError
+from shared.inference.datatypes import ARRAY_TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+    from types import ModuleType
+
+    from numpy.typing import NDArray
+
+    from shared.catalog import TensorSpec
+
+    Arrays = dict[str, NDArray[Any]]
+
+MESSAGE_CHARACTERS_MAX: Final = 500
+
+
+class Transform:
+    """`preprocess` and `postprocess` of one model; what the module does not define is None."""
+
+    def __init__(self, module: ModuleType, *, model: str) -> None:
+        self._model = model
+        self.preprocess: Callable[..., Any] | None = getattr(module, "preprocess", None)
+        self.postprocess: Callable[..., Any] | None = getattr(module, "postprocess", None)
+
+    def before(self, inputs: Arrays, expected: Sequence[TensorSpec]) -> Arrays:
+        """The graph's inputs made of the public ones. Raises TransformRefusedError, TransformFailedError."""
+        if self.preprocess is None:
+            return inputs
+        feeds = self._call("preprocess", self.preprocess, inputs)
+        return self._checked("preprocess", feeds, expected, rows=None)
+
+    def after(
+        self, outputs: Arrays, feeds: Arrays, expected: Sequence[TensorSpec], *, rows: int | None
+    ) -> Arrays:
+        """The public outputs made of the graph's; `rows`: the rows of the request, if it has any."""
+        if self.postprocess is not None:
+            outputs = self._call("postprocess", self.postprocess, outputs, feeds)
+        return self._checked("postprocess", outputs, expected, rows=rows)
+
+    def _call(self, step: str, function: Callable[..., Any], *arguments: Mapping[str, Any]) -> Any:
+        try:
+            return function(*arguments)
+        except ValueError as error:
+            message = str(error)[:MESSAGE_CHARACTERS_MAX] or "no reason given"
+            raise TransformRefusedError(
+                f"{step} of model {self._model!r} refused the input: {message}"
+            ) from error
+        except Exception as error:
+            raise self._failed(step, f"raised {type(error).__name__}") from error
+
+    def _checked(
+        self, step: str, arrays: Any, expected: Sequence[TensorSpec], *, rows: int | None
+    ) -> Arrays:
+        if not isinstance(arrays, dict) or len(arrays) != len(expected):
+            raise self._failed(step, f"returned {_names(arrays)}; {_names(expected)} expected")
+        for spec in expected:
+            array = arrays.get(spec.name)
+            if not isinstance(array, np.ndarray):
+                raise self._failed(step, f"returned no array {spec.name!r}, but {_names(arrays)}")
+            fault = _fault(array, spec, rows)
+            if fault is not None:
+                raise self._failed(step, f"returned {spec.name!r} {fault}")
+        return arrays
+
+    def _failed(self, step: str, what: str) -> LanewayError:
+        return TransformFailedError(f"{step} of model {self._model!r} {what}")
+
+
+def load_transform(path: Path, *, model: str) -> Transform:
+    """The transform at `path`, imported once a process under a name of its own.
+
+    Raises TransformFailedError when it cannot be imported.
+    """
+    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
+    name = f"laneway_transform_{digest}"
+    module = sys.modules.get(name)
+    return Transform(module or _import(path, name, model), model=model)
+
+
+def _import(path: Path, name: str, model: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise TransformFailedError(f"transform.py of model {model!r} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # before it runs: dataclasses and pickle look their module up
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise TransformFailedError(
+            f"transform.py of model {model!r} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+    return module
+
+
+def _fault(array: NDArray[Any], spec: TensorSpec, rows: int | None) -> str | None:
+    """What an array has wrong against its declaration, or None."""
+    dtype = ARRAY_TYPES[spec.datatype].dtype
+    if array.dtype != dtype and not (spec.datatype == "BYTES" and array.dtype.kind in "US"):
+        return f"as {array.dtype}; {spec.datatype} is {dtype}"
+    shape = array.shape
+    if len(shape) != len(spec.shape) or any(
+        want >= 0 and want != got for want, got in zip(spec.shape, shape, strict=True)
+    ):
+        return f"in shape {list(shape)}; {list(spec.shape)} is declared"
+    if rows is not None and shape and spec.shape[0] < 0 and shape[0] != rows:
+        return f"with {shape[0]} rows for a request of {rows}; a transform keeps the row count"
+    return None
+
+
+def _names(tensors: Any) -> str:
+    if isinstance(tensors, dict):
+        return ", ".join(repr(name) for name in tensors) or "nothing"
+    if isinstance(tensors, (list, tuple)) and all(hasattr(item, "name") for item in tensors):
+        return ", ".join(repr(item.name) for item in tensors)
+    return type(tensors).__name__
