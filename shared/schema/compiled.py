@@ -34,6 +34,9 @@ class Light:
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"a request is frozen; {name!r} cannot be set")
 
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"a request is frozen; {name!r} cannot be deleted")
+
     def __repr__(self) -> str:
         members = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
         return f"{type(self).__name__}({members})"

@@ -23,7 +23,7 @@ PARAMETERS_MAX = 256
 """Parameters of one request, input or output."""
 
 Scalar = StrictBool | StrictInt | StrictFloat | StrictStr
-Parameters = Annotated[Mapping[str, Scalar], Field(max_length=PARAMETERS_MAX)]
+Parameters = Annotated[Mapping[str, Scalar], Field(max_length=PARAMETERS_MAX, fail_fast=True)]
 """The protocol allows strings, numbers and booleans as values, nothing nested."""
 
 Name = Annotated[str, Field(strict=True, min_length=1, max_length=NAME_LENGTH_MAX)]
