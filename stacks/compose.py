@@ -25,6 +25,6 @@ def compose(app: App, deployment: Deployment) -> None:
     storage = StorageStack(app, stage=stage)
     pools = PoolsStack(app, deployment=deployment)
     ingress = IngressStack(app, deployment=deployment, keys_table=storage.keys_table)
-    ingress.add_dependency(storage)
-    ingress.add_dependency(pools)
+    ingress.add_stack_dependency(storage)
+    ingress.add_stack_dependency(pools)
     Tags.of(app).add("laneway-stage", stage.name)
