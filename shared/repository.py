@@ -66,7 +66,7 @@ def read_repository(folder: Path) -> Repository:
     if not folder.is_dir():
         raise RepositoryError(f"{folder} is not a folder; name the folder that holds the models")
     pools = _read_pools(folder)
-    models = {path.parent.name: _read_model(path) for path in sorted(folder.glob("*/model.toml"))}
+    models = {path.parent.name: read_model(path) for path in sorted(folder.glob("*/model.toml"))}
     if not models:
         raise RepositoryError(
             f"{folder} holds no model; add one with: laneway models add FILE --name NAME"
@@ -123,7 +123,8 @@ def _read_pools(folder: Path) -> dict[str, PoolSpec]:
     return pools or {DEFAULT_POOL: PoolSpec()}
 
 
-def _read_model(path: Path) -> ModelEntry:
+def read_model(path: Path) -> ModelEntry:
+    """Read and check one model, `path` being its `model.toml`, with the manifests that it serves."""
     folder = path.parent
     spec = read_model_spec(path)
     entry = ModelEntry(
