@@ -1,0 +1,1 @@
+"""The measuring half of the benchmarks: children, packages, statistics and the report."""

@@ -1,0 +1,52 @@
+"""The bars: what each figure is, the ratio it has to meet, and the ratio worth reaching for.
+
+Every bar is a ratio of two things measured in the same run, except C5 (megabytes) and C6 (a list
+of modules), which do not depend on the machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One claim: `key` names the row of a measurement that it judges, lower is better."""
+
+    key: str
+    what: str
+    must: float
+    stretch: float | None
+    unit: str = "x"
+
+    @property
+    def group(self) -> str:
+        """The name a user types after `--only`: `C4` for `C4.memory`."""
+        return self.key.split(".")[0]
+
+
+BARS: tuple[Bar, ...] = (
+    Bar("C1", "cold start, tabular, as shipped / bare floor", 1.6, 1.3),
+    Bar("C2.fastapi", "cold start, tabular / FastAPI + Mangum", 0.5, 0.3),
+    Bar("C2.powertools", "cold start, tabular / Powertools resolver + validation", 0.5, 0.3),
+    Bar("C3", "cold start, embedding / typical stack", 0.22, 0.15),
+    Bar("C4.session", "session creation, large weights / onnxruntime default", 0.40, 0.30),
+    Bar("C4.memory", "resident memory after it / default", 0.75, None),
+    Bar("C4.run", "run with it / default", 1.03, None),
+    Bar("C5.x86_64", "unzipped package with layer and bytecode, x86_64", 100, 93, "MB"),
+    Bar("C5.arm64", "unzipped package with layer and bytecode, arm64", 95, 87, "MB"),
+    Bar("C6", "boto3, botocore, aws_xray_sdk modules on the realtime path", 0, None, "modules"),
+    Bar("W1.tree", "warm handler, one tree, no log line or metric / session.run", 2.5, 1.7),
+    Bar("W1.forest", "warm handler, forest, no log line or metric / session.run", 2.5, 1.7),
+    Bar("W2", "warm handler as shipped / all-Powertools handler", 0.35, 0.15),
+    Bar("W3", "warm handler as shipped, embedding / session.run", 1.05, 1.03),
+    Bar("W4.json", "decode 1x3x224x224 FP32, JSON / orjson + np.array", 1.25, 1.05),
+    Bar("W4.binary", "decode 1x3x224x224 FP32, binary / orjson + np.array", 0.02, 0.01),
+)
+
+GROUPS: tuple[str, ...] = tuple(dict.fromkeys(bar.group for bar in BARS))
+
+
+def bar_of(key: str) -> Bar:
+    """The bar with this key. Raises KeyError for a measurement that no bar judges."""
+    return {bar.key: bar for bar in BARS}[key]

@@ -1,0 +1,90 @@
+"""The command line of the benchmarks: which bars, how carefully, and where the report goes."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from harness import cold, layout, machine, report, session, warm
+from harness.bars import GROUPS
+from harness.figure import Effort, Figure, Skipped
+from harness.packages import ROOT, MissingModelError
+
+# One entry per set of bars that share their children.
+MEASUREMENTS: tuple[tuple[tuple[str, ...], Callable[[Effort], list[Figure]]], ...] = (
+    (("C1", "C2", "C6"), cold.measure_tabular),
+    (("C3",), cold.measure_embedding),
+    (("C4",), session.measure_large),
+    (("C5",), layout.measure_size),
+    (("W1",), warm.measure_silent),
+    (("W2",), warm.measure_shipped),
+    (("W3",), warm.measure_embedding),
+    (("W4",), warm.measure_codec),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, show and write. Returns 1 with `--check` when a bar of the list is missed, else 0."""
+    options = _parser().parse_args(arguments)
+    console = Console(width=None if Console().is_terminal else 200)
+    figures, skipped = _measure(_groups(options.only), _effort(options), console)
+    report.show(figures, skipped, console)
+    name = options.name or datetime.now(UTC).strftime("%Y-%m-%d")
+    for path in report.write(options.output, name, machine.describe(), figures, skipped):
+        console.print(f"wrote {path}")
+    missed = [figure.key for figure in figures if figure.verdict == "missed"]
+    judged = [key for key in missed if key.split(".")[0] in _groups(options.check or "-")]
+    if judged:
+        console.print(f"[red]missed: {', '.join(judged)}[/]")
+    return 1 if judged else 0
+
+
+def _measure(
+    wanted: Sequence[str], effort: Effort, console: Console
+) -> tuple[list[Figure], list[Skipped]]:
+    figures: list[Figure] = []
+    skipped: list[Skipped] = []
+    for groups, measure in MEASUREMENTS:
+        if not set(groups) & set(wanted):
+            continue
+        console.print(f"measuring {', '.join(groups)} ...", style="dim")
+        try:
+            figures += [item for item in measure(effort) if item.bar.group in wanted]
+        except MissingModelError as error:
+            skipped += [Skipped(group, str(error)) for group in groups if group in wanted]
+    return figures, skipped
+
+
+def _effort(options: argparse.Namespace) -> Effort:
+    patience = cold.default_patience(quick=options.quick)
+    if options.quick:
+        return Effort(rounds=1, blocks=2, block_s=0.05, patience=patience)
+    return Effort(rounds=options.rounds, blocks=8, block_s=0.25, patience=patience)
+
+
+def _groups(text: str) -> tuple[str, ...]:
+    """`C1,W4` as groups; every group for an empty text. Raises SystemExit on an unknown one."""
+    chosen = tuple(
+        part.strip().upper() for part in text.split(",") if part.strip() not in ("", "-")
+    )
+    unknown = sorted(set(chosen) - set(GROUPS))
+    if unknown:
+        raise SystemExit(f"no bar {', '.join(unknown)}; there are {', '.join(GROUPS)}")
+    return chosen if text else GROUPS
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="benchmarks/run.py", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one round of each: does it still run")
+    parser.add_argument("--only", default="", metavar="C1,W4", help="bars to measure; default all")
+    parser.add_argument("--rounds", type=int, default=9, help="fresh interpreters per variant (9)")
+    parser.add_argument(
+        "--check", default="", metavar="C5,C6", help="end with 1 when one of these bars is missed"
+    )
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument("--name", default="", help="of the files written; default the date")
+    return parser

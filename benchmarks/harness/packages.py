@@ -1,0 +1,173 @@
+"""The folders that the children import from, each laid out as its own deployment would leave it.
+
+Peers are installed with `uv pip install --target`, as SAM and the CDK do it. Ours is the layer and
+the pool package that `stacks.packaging` builds for the CDK. Everything is then dated 1980, as the
+zips of both tools date it, and made read-only; children get `-B` besides, because root may write to
+read-only folders and Lambda may not.
+"""
+
+from __future__ import annotations
+
+import compileall
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from shared.repository import read_repository
+from shared.settings import RealtimeSettings
+from stacks.packaging.assets import BuildContext
+from stacks.packaging.build import build_pool
+from stacks.packaging.layers import ONNX_RUNTIME, build_layer
+from stacks.packaging.models import side_files
+
+ROOT = Path(__file__).parents[2]
+PEERS = ROOT / "benchmarks" / "peers"
+BUILD = ROOT / "build" / "bench"
+LAYER_PINS = ROOT / "layers" / "onnx_runtime" / "requirements.txt"
+_ZIP_DATE = datetime(1980, 1, 1, tzinfo=UTC).timestamp()
+
+
+class MissingModelError(Exception):
+    """The weights of a model are not here; says how to get them."""
+
+
+@dataclass(frozen=True)
+class BenchModel:
+    """A model of the repository that is measured, in the version that is measured."""
+
+    name: str
+    version: str
+
+    @property
+    def folder(self) -> Path:
+        """Where the model lies in the repository."""
+        return ROOT / "models" / self.name
+
+    @property
+    def file(self) -> Path:
+        """The model file itself. Raises MissingModelError where it was not pulled."""
+        path = self.folder / self.version / "model.onnx"
+        if not path.is_file():
+            raise MissingModelError(f"{path.relative_to(ROOT)} is missing: laneway models pull")
+        return path
+
+
+TABULAR = BenchModel("breast-cancer", "2")
+"""A random forest; what is cold-started."""
+SMALLEST = BenchModel("breast-cancer", "1")
+"""A single decision tree: the least work there is for a handler to hide behind."""
+EMBEDDING = BenchModel("sentence-embedding", "1")
+
+ENVIRONMENT = {
+    "AWS_LAMBDA_FUNCTION_NAME": "bench",
+    "AWS_LAMBDA_FUNCTION_VERSION": "1",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769",
+    "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+    "AWS_REGION": "eu-west-1",
+    "AWS_DEFAULT_REGION": "eu-west-1",
+    # Tracer's import is only what it is on Lambda with this set; there is no daemon to send to here.
+    "LAMBDA_TASK_ROOT": "/var/task",
+    "POWERTOOLS_TRACE_DISABLED": "1",
+    **RealtimeSettings(stage="bench", pool="shared").to_env(),
+}
+"""Every child's, ours and peers': what Lambda sets and our own settings."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """Folders to import from, in order, and the handler inside them."""
+
+    folders: tuple[Path, ...]
+    handler: str
+    is_ours: bool = False
+
+    @property
+    def search_path(self) -> str:
+        """The folders as one colon-separated argument."""
+        return ":".join(str(folder) for folder in self.folders)
+
+
+def floor_package() -> Path:
+    """A folder of numpy and onnxruntime alone, with bytecode that is fresh: the best case of a plain install."""
+    target = _emptied(BUILD / "floor")
+    _install(target, "numpy", "onnxruntime")
+    compileall.compile_dir(str(target), quiet=2, workers=1)
+    return target
+
+
+def our_package(*models: str, repository: Path = ROOT / "models") -> Package:
+    """Layer and pool package as `stacks.packaging` builds them for a pool of just these models.
+
+    The builds are shared with `cdk deploy` (`build/`), so they are copied before they are dated.
+    """
+    whole = read_repository(repository)
+    chosen = {name: whole.models[name] for name in models}
+    context = BuildContext()
+    pool = build_pool(replace(whole, models=chosen), "shared", context)
+    layer = build_layer(ONNX_RUNTIME, context)
+    target = BUILD / f"ours-{'-'.join(models)}"
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(pool.folder, target / "task")
+    shutil.copytree(layer.folder, target / "opt")
+    as_deployed(target)
+    return Package(
+        folders=(target / "task", target / "opt" / "python"),
+        handler="functions.realtime.handler.handler",
+        is_ours=True,
+    )
+
+
+def peer_package(peer: str, model: BenchModel) -> Package:
+    """One of `peers/` with the model beside it, as a zip of it arrives on Lambda."""
+    target = _emptied(BUILD / f"{peer}-{model.name}-{model.version}")
+    entry = read_repository(ROOT / "models").models[model.name]
+    _install(target, "-r", str(PEERS / peer / "requirements.txt"), *entry.spec.requirements)
+    sources = [PEERS / peer / "app.py", *(PEERS / "common").glob("*.py")]
+    sources += [path for path in model.file.parent.iterdir() if path.name != "manifest.json"]
+    sources += side_files(entry) if entry.transform else []
+    for source in sources:
+        shutil.copy(source, target)
+    (target / "MODEL_NAME").write_text(model.name)
+    as_deployed(target)
+    return Package(folders=(target,), handler="app.handler")
+
+
+def fetch(requirement: str) -> Path:
+    """The files of one package alone, without what it requires."""
+    target = _emptied(BUILD / "fetched")
+    _install(target, "--no-deps", requirement)
+    return target
+
+
+def as_deployed(folder: Path) -> None:
+    """Date every file 1980 and take the right to write, as Lambda's copy of a CDK zip has it."""
+    for path in _files(folder):
+        os.utime(path, (_ZIP_DATE, _ZIP_DATE))
+        path.chmod(0o555 if path.suffix == ".so" else 0o444)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def _emptied(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _install(target: Path, *what: str) -> None:
+    """Install into `target` with the layer's versions of numpy and onnxruntime, without bytecode.
+
+    Files are copied: uv's links would let `as_deployed` change its cache and every environment.
+    """
+    uv = Path(sys.executable).parent / "uv"
+    command = [str(uv), "pip", "install", "--quiet", "--link-mode", "copy"]
+    command += ["--target", str(target)]
+    command += ["--python", sys.executable, "--constraint", str(LAYER_PINS), *what]
+    subprocess.run(command, check=True, timeout=300)

@@ -1,0 +1,73 @@
+"""The model of every peer: one session made at import, one function from request to answer.
+
+The same file, the same session options and the same transform as ours, so that the peers differ
+from us only in what stands around the model.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from wire import InferenceRequest, InferenceResponse, OutputTensor
+
+try:
+    import transform
+except ModuleNotFoundError:
+    transform = None
+
+MODEL_NAME = (Path(__file__).parent / "MODEL_NAME").read_text()
+_DTYPES = {
+    "FP32": np.float32,
+    "FP64": np.float64,
+    "INT32": np.int32,
+    "INT64": np.int64,
+    "BYTES": object,
+}
+_DATATYPES = {"float32": "FP32", "float64": "FP64", "int64": "INT64", "object": "BYTES"}
+
+_options = ort.SessionOptions()
+_options.intra_op_num_threads = 1
+_options.inter_op_num_threads = 1
+session = ort.InferenceSession(
+    str(Path(__file__).parent / "model.onnx"), _options, providers=["CPUExecutionProvider"]
+)
+_names = [output.name for output in session.get_outputs()]
+
+
+def infer(request: InferenceRequest) -> InferenceResponse:
+    inputs = {
+        tensor.name: np.array(tensor.data, dtype=_DTYPES[tensor.datatype]).reshape(tensor.shape)
+        for tensor in request.inputs
+    }
+    outputs = _run(inputs)
+    return InferenceResponse(
+        model_name=MODEL_NAME,
+        id=request.id,
+        outputs=[
+            OutputTensor(
+                name=name,
+                shape=list(array.shape),
+                datatype=_DATATYPES[array.dtype.name],
+                data=array.ravel().tolist(),
+            )
+            for name, array in outputs.items()
+        ],
+    )
+
+
+def _run(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    if transform is None:
+        return dict(zip(_names, session.run(None, inputs), strict=True))
+    feeds = transform.preprocess(
+        {
+            name: np.array([str(item).encode() for item in array.ravel()], dtype=object).reshape(
+                array.shape
+            )
+            if array.dtype == object
+            else array
+            for name, array in inputs.items()
+        }
+    )
+    return transform.postprocess(dict(zip(_names, session.run(None, feeds), strict=True)), feeds)
