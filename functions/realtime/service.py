@@ -1,0 +1,169 @@
+"""Answers inference on the spot: route to model, body to request, `infer`, answer to body.
+
+Imports neither boto3 nor pydantic. What it knows of models is in its package: the catalog, the
+validators made ahead, the files.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Final
+
+from functions.api_gateway import HttpRequest, Response, serve
+from shared.errors import LanewayError, ModelNotFoundError
+from shared.inference.encoder import encode
+from shared.inference.loading import open_sessions
+from shared.inference.pipeline import infer
+from shared.limits import LAMBDA_MEMORY_MIB_PER_VCPU, MIB
+from shared.schema.compiled import load_validators
+from shared.schema.wire import HEADER_LENGTH, join_answer, open_body, parse_json
+from shared.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from shared.catalog import Catalog, ModelVersion
+    from shared.settings import RealtimeSettings
+    from shared.telemetry import RequestFacts
+
+PROBE: Final = "laneway_probe"
+"""Member of the event by which ingress asks whether a model, or the whole pool, would answer."""
+REALTIME: Final = "realtime"
+
+
+def make_handler(
+    settings: RealtimeSettings,
+    *,
+    catalog: Catalog,
+    package: Path,
+    memory_mib: int = LAMBDA_MEMORY_MIB_PER_VCPU,
+    telemetry: Telemetry | None = None,
+) -> Callable[[Mapping[str, Any], Any], dict[str, Any]]:
+    """The Lambda handler over the models of `package`; loads their default versions now.
+
+    `memory_mib`: the function's memory, which decides how many threads a run may use.
+    """
+    telemetry = telemetry or Telemetry(
+        service="laneway-realtime",
+        stage=settings.stage,
+        pool=settings.pool,
+        log_level=settings.log_level,
+    )
+    service = RealtimeService(settings, catalog=catalog, package=package, memory_mib=memory_mib)
+    for name, reason in service.check_defaults().items():
+        telemetry.logger.error("model not loaded", extra={"model": name, "reason": reason})
+
+    def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+        question = event.get(PROBE)
+        if question is not None:
+            return service.probe(question)
+        deadline_s = service.deadline_s(context.get_remaining_time_in_millis())
+        answer = partial(service.answer, deadline_s=deadline_s)
+        return serve(event, context, answer=answer, telemetry=telemetry)
+
+    return handler
+
+
+class RealtimeService:
+    """The models of one pool."""
+
+    def __init__(
+        self, settings: RealtimeSettings, *, catalog: Catalog, package: Path, memory_mib: int
+    ) -> None:
+        self._catalog = catalog
+        self._margin_ms = settings.deadline_margin_ms
+        self._budget_bytes = settings.session_budget_mib * MIB
+        self._validate = load_validators(catalog.validators).inference_request
+        self._sessions = open_sessions(
+            package,
+            catalog,
+            budget_bytes=self._budget_bytes,
+            threads=max(1, memory_mib // LAMBDA_MEMORY_MIB_PER_VCPU),
+        )
+        self._routes = {
+            f"POST /v2/models/{model.name}{version}/infer": model
+            for model in catalog.models.values()
+            for version in ("", "/versions/{version}")
+        }
+        self._defaults = self._defaults_in_budget()
+
+    def deadline_s(self, remaining_ms: int) -> float:
+        """When a run must end so that the answer still gets out, on the monotonic clock."""
+        return time.monotonic() + (remaining_ms - self._margin_ms) / 1000
+
+    def answer(self, request: HttpRequest, facts: RequestFacts, *, deadline_s: float) -> Response:
+        """The answer to one inference call; raises a `LanewayError` for one that has none."""
+        model = self._routes.get(request.route_key)
+        if model is None:
+            raise ModelNotFoundError(f"this pool has no model for {request.route_key!r}")
+        facts.model = model.name
+        version = model.version(request.path_parameters.get("version"))
+        facts.version = version.version
+        headers = request.headers
+        frame = open_body(
+            request.body,
+            content_encoding=headers.get("content-encoding"),
+            header_length=headers.get(HEADER_LENGTH),
+        )
+        asked = None if frame.raw else self._validate(parse_json(frame.json))
+        with self._sessions.use(model.name, version.version) as served:
+            answer = infer(served, asked, frame.tail, deadline_s=deadline_s)
+        facts.model_ms = answer.model_ms
+        sent = join_answer(*encode(answer), accept_encoding=headers.get("accept-encoding"))
+        return Response(200, sent.headers, sent.body)
+
+    def probe(self, question: Mapping[str, str | None]) -> dict[str, Any]:
+        """Whether the model of the question has a session now; no model: whether all defaults have.
+
+        Gives `ready`, and where it is false `error` and `failed`, reasons by `name/version`.
+        """
+        name = question.get("model")
+        try:
+            failed = (
+                self.check_defaults()
+                if name is None
+                else self._check([self._catalog.find(name, question.get("version"))[1]])
+            )
+        except LanewayError as error:
+            return {"ready": False, "error": error.message}
+        if not failed:
+            return {"ready": True}
+        reasons = "; ".join(f"{key}: {reason}" for key, reason in failed.items())
+        return {"ready": False, "error": reasons, "failed": failed}
+
+    def check_defaults(self) -> dict[str, str]:
+        """Load the default versions that fit the budget; gives reasons by `name/version`."""
+        return self._check(self._defaults)
+
+    def _check(self, versions: list[ModelVersion]) -> dict[str, str]:
+        reasons = {
+            f"{version.model}/{version.version}": self._why_not(version) for version in versions
+        }
+        return {name: reason for name, reason in reasons.items() if reason is not None}
+
+    def _why_not(self, version: ModelVersion) -> str | None:
+        """None for a version with a session, made now where there is none."""
+        try:
+            with self._sessions.use(version.model, version.version):
+                return None
+        except LanewayError as error:
+            return error.message
+        except Exception as error:  # noqa: BLE001 - one model that cannot be loaded must not take the others with it
+            return f"loading it raised {type(error).__name__}"
+
+    def _defaults_in_budget(self) -> list[ModelVersion]:
+        """Default versions of realtime models, in the catalog's order, as far as the budget goes."""
+        versions = [
+            model.version(None)
+            for model in self._catalog.models.values()
+            if REALTIME in model.latency_classes
+        ]
+        sums = accumulate(version.size_bytes for version in versions)
+        return [
+            version
+            for version, total_bytes in zip(versions, sums, strict=True)
+            if total_bytes <= self._budget_bytes
+        ]
