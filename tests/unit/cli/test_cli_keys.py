@@ -1,0 +1,133 @@
+"""`laneway keys` against a DynamoDB table (moto): what is printed, and what is kept."""
+
+import hashlib
+import json
+
+import boto3
+import pytest
+from moto import mock_aws
+
+TABLE = "laneway-dev-keys"
+STAGE = ("--stage", "dev", "--region", "eu-west-1")
+
+
+def make_table(name):
+    client = boto3.client("dynamodb", region_name="eu-west-1")
+    client.create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": "key_hash", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "key_hash", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    return client
+
+
+def items(client, table=TABLE):
+    found = client.scan(TableName=table)["Items"]
+    return [{name: value["S"] for name, value in item.items()} for item in found]
+
+
+@pytest.fixture
+def account(monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    with mock_aws():
+        yield
+
+
+@pytest.fixture
+def table(account):  # noqa: ARG001  the fixture opens the fake account
+    return make_table(TABLE)
+
+
+def test_create_prints_the_key_alone_on_stdout_and_keeps_only_its_hash(laneway, table):
+    result = laneway("keys", "create", "--tenant", "acme", "--name", "ci", *STAGE)
+
+    assert result.exit_code == 0, result.output
+    key = result.stdout.strip()
+    (item,) = items(table)
+    assert key.startswith("lw_")
+    assert len(key) == 46
+    assert item["key_hash"] == hashlib.sha256(key.encode()).hexdigest()
+    assert (item["tenant"], item["name"]) == ("acme", "ci")
+    assert key not in json.dumps(item)
+    assert key not in result.stderr
+
+
+def test_list_shows_ids_and_tenants_and_never_a_key(laneway, table):
+    first = laneway("keys", "create", "--tenant", "acme", *STAGE).stdout.strip()
+    laneway("keys", "create", "--tenant", "globex", *STAGE)
+
+    result = laneway("keys", "list", *STAGE)
+
+    assert result.exit_code == 0, result.output
+    assert "acme" in result.stdout
+    assert "globex" in result.stdout
+    assert all(item["key_id"] in result.stdout for item in items(table))
+    assert first not in result.output
+    assert hashlib.sha256(first.encode()).hexdigest() not in result.output
+
+
+@pytest.mark.usefixtures("table")
+def test_list_of_an_empty_table_says_how_to_make_a_key(laneway):
+    result = laneway("keys", "list", *STAGE)
+
+    assert result.exit_code == 0
+    assert "laneway keys create --stage dev" in result.stderr
+
+
+def test_revoke_marks_the_key_and_list_shows_it(laneway, table):
+    laneway("keys", "create", *STAGE)
+    key_id = items(table)[0]["key_id"]
+
+    result = laneway("keys", "revoke", key_id, *STAGE)
+
+    assert result.exit_code == 0, result.output
+    revoked_at = items(table)[0]["revoked_at"]
+    assert revoked_at in result.stderr
+    assert revoked_at in laneway("keys", "list", *STAGE).stdout
+
+
+@pytest.mark.usefixtures("table")
+def test_revoking_an_unknown_id_points_to_the_list(laneway):
+    result = laneway("keys", "revoke", "nope", *STAGE)
+
+    assert result.exit_code == 1
+    assert "laneway keys list" in result.stderr
+
+
+@pytest.mark.usefixtures("account")
+def test_a_stage_that_is_not_deployed_says_how_to_deploy_it(laneway):
+    result = laneway("keys", "list", *STAGE)
+
+    assert result.exit_code == 1
+    assert "make deploy STAGE=dev" in result.stderr
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.usefixtures("account")
+def test_the_local_stage_is_that_of_make_dev(laneway, tmp_path):
+    client = make_table("the-local-table")
+    (tmp_path / ".laneway").mkdir()
+    aws = {
+        "endpoint_url": "https://dynamodb.eu-west-1.amazonaws.com",
+        "access_key_id": "testing",
+        "secret_access_key": "testing",
+        "region": "eu-west-1",
+    }
+    dev = {"endpoint": "http://127.0.0.1:9", "aws": aws, "tables": {"keys": "the-local-table"}}
+    (tmp_path / ".laneway" / "dev.json").write_text(json.dumps(dev))
+
+    result = laneway("keys", "create")
+
+    assert result.exit_code == 0, result.output
+    assert len(items(client, "the-local-table")) == 1
+
+
+def test_without_a_local_service_the_two_ways_out_are_told(laneway):
+    result = laneway("keys", "list")
+
+    assert result.exit_code == 1
+    assert "make dev" in result.stderr
+    assert "--stage" in result.stderr
