@@ -1,0 +1,85 @@
+# Every verb of the project. `make help` lists them.
+# Needs Python 3.11 to 3.14 with venv, git and make; everything else is fetched into this folder.
+
+STAGE ?= dev
+MODELS ?= models
+VENV := .venv
+BIN := $(VENV)/bin
+EMULATOR := .venv-emulator
+UV := $(BIN)/uv
+CDK = $(BIN)/cdk
+CONTEXT = -c stage=$(STAGE) -c models=$(MODELS)
+COMPILE := $(UV) pip compile --universal --generate-hashes --python-version 3.11 --quiet --custom-compile-command "make lock"
+SETUP := $(VENV)/.stamp-packages $(BIN)/cdk node_modules/.stamp $(EMULATOR)/.stamp
+
+export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
+export CDK_DISABLE_CLI_TELEMETRY := true
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup dev check test synth deploy destroy bench lock environment
+
+help: ## list the verbs
+	@awk -F ' *## ' '/^[a-z]+:.*## / {split($$1, verb, ":"); printf "  make %-9s %s\n", verb[1], $$2}' $(MAKEFILE_LIST)
+
+setup: environment ## fetch the tools and the example models into this folder
+	@$(BIN)/laneway models pull
+
+dev: environment ## run the service on this machine: make dev [MODELS=folder] [LANEWAY_PORT=4566]
+	@exec $(BIN)/laneway dev --models $(MODELS)
+
+check: environment ## lint, format, types, who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check setup ## check and every test, the deployed service too
+	$(BIN)/pytest
+
+synth: setup ## templates into cdk.out: make synth STAGE=prod
+	$(CDK) synth --quiet $(CONTEXT) --output cdk.out
+
+deploy: setup ## to your AWS account: make deploy STAGE=dev [MODELS=folder]
+	$(CDK) deploy --all $(CONTEXT)
+
+destroy: setup ## remove a stage from your AWS account: make destroy STAGE=dev
+	$(CDK) destroy --all $(CONTEXT)
+
+bench: setup ## measure the speed bars, as ratios in one run
+	$(BIN)/python -m benchmarks
+
+lock: environment ## resolve requirements/*.txt and the layers' locks anew
+	$(COMPILE) --all-extras --group dev --group bench --output-file requirements/dev.txt pyproject.toml
+	$(COMPILE) --constraints requirements/dev.txt --output-file requirements/bootstrap.txt requirements/bootstrap.in
+	$(COMPILE) --output-file requirements/emulator.txt requirements/emulator.in
+	for layer in layers/*/; do $(COMPILE) --constraints requirements/dev.txt --output-file $${layer}requirements.txt $${layer}requirements.in; done
+
+# What `setup` makes. Each step leaves a stamp, so that a warm start skips it.
+environment: $(SETUP)
+
+$(VENV)/.stamp-bootstrap: requirements/bootstrap.txt
+	@$(BIN)/python -c '' 2>/dev/null || { python=$$(scripts/find-python) && echo "· $(VENV) on $$python" && "$$python" -m venv --clear $(VENV); }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/bootstrap.txt
+	@touch $@
+
+$(VENV)/.stamp-packages: $(VENV)/.stamp-bootstrap requirements/dev.txt pyproject.toml
+	@echo "· packages into $(VENV)"
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements/dev.txt
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(BIN)/cdk: scripts/cdk $(VENV)/.stamp-packages
+	@install -m 755 scripts/cdk $@
+
+node_modules/.stamp: package-lock.json package.json $(VENV)/.stamp-packages
+	@echo "· the CDK command line into node_modules"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm ci --silent
+	@touch $@
+
+$(EMULATOR)/.stamp: requirements/emulator.txt $(VENV)/.stamp-packages
+	@echo "· the AWS emulator into $(EMULATOR)"
+	@$(UV) venv --quiet --clear --python $(BIN)/python $(EMULATOR)
+	@$(UV) pip install --quiet --python $(EMULATOR)/bin/python --require-hashes --requirement requirements/emulator.txt
+	@touch $@

@@ -1,0 +1,35 @@
+"""`laneway dev`: the whole service on this machine, in the foreground, until Ctrl-C."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.output import console
+
+DEFAULT_PORT = 4566
+PROJECT = Path(__file__).parents[2]
+"""The checkout: the stacks, the functions and their environments are in it."""
+
+
+def dev(
+    models: Annotated[Path, typer.Option(help="The folder of models to serve.")] = Path("models"),
+    port: Annotated[
+        int, typer.Option(envvar="LANEWAY_PORT", min=1, max=65535, help="On 127.0.0.1.")
+    ] = DEFAULT_PORT,
+    state: Annotated[
+        Path, typer.Option(help="Where the running service is described; one service per folder.")
+    ] = PROJECT / ".laneway",
+) -> None:
+    """Run the whole service on this machine."""
+    from cli.dev.deploy import Target
+    from cli.dev.service import serve
+    from cli.dev.state import State
+    from cli.dev.terminal import Terminal
+
+    target = Target(
+        project=PROJECT, models=models.resolve(), state=State(state.resolve()), port=port
+    )
+    serve(target, Terminal(console()))

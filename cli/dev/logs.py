@@ -1,0 +1,163 @@
+"""Follows the functions' logs in the emulator and tells each line in words for a person.
+
+A request's line becomes time, function, status, model and latency; a failure keeps its frames. What
+the platform adds around an invocation (START, END, REPORT) is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
+
+    from mypy_boto3_logs import CloudWatchLogsClient
+
+    Groups = Mapping[str, str]
+    """Log group -> the function that writes to it."""
+
+POLL_S: Final = 0.4
+_OVERLAP_MS: Final = 2_000
+"""Asked for again at each poll: an invocation's lines are stamped when it ends, not when they arrive."""
+_PLATFORM: Final = re.compile(r"(START|END|REPORT|INIT_START|INIT_REPORT|XRAY) ")
+_CLIENT_ERROR: Final = 400
+_SERVER_ERROR: Final = 500
+_LOUD: Final = ("ERROR", "CRITICAL")
+
+
+class LogFollower:
+    """Calls `show` with every new line, from a thread, until it is stopped."""
+
+    def __init__(self, client: CloudWatchLogsClient, show: Callable[[Text], None]) -> None:
+        self._client = client
+        self._show = show
+        self._groups: Groups = {}
+        self._since_ms = 0
+        self._seen: dict[str, int] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="logs", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join(timeout=5.0)
+
+    def follow(self, groups: Groups) -> None:
+        """Read these log groups from now on; what is in them already is shown too."""
+        self._groups = dict(groups)
+
+    def _run(self) -> None:
+        while not self._stop.wait(POLL_S):
+            try:
+                self._poll()
+            except Exception as error:  # noqa: BLE001 - a hiccup of the log must not end the service
+                self._show(Text(f"the log cannot be read just now: {error}", style="dim"))
+
+    def _poll(self) -> None:
+        events = [
+            (event["timestamp"], event["logStreamName"], event["message"], function)
+            for group, function in self._groups.items()
+            for event in self._read(group)
+        ]
+        fresh = [
+            event for event in sorted(events, key=lambda e: e[0]) if event[1] not in self._seen
+        ]
+        for timestamp_ms, stream, message, function in fresh:
+            self._seen[stream] = timestamp_ms
+            line = render(timestamp_ms, function, message)
+            if line is not None:
+                self._show(line)
+        if fresh:
+            self._since_ms = max(0, fresh[-1][0] - _OVERLAP_MS)
+            self._seen = {s: at for s, at in self._seen.items() if at >= self._since_ms}
+
+    def _read(self, group: str) -> list[Any]:
+        """Every invocation has a stream of its own in the emulator, written at once when it ends."""
+        missing = self._client.exceptions.ResourceNotFoundException
+        try:
+            return self._client.filter_log_events(logGroupName=group, startTime=self._since_ms)[
+                "events"
+            ]
+        except missing:  # written to at the function's first invocation
+            return []
+
+
+def render(timestamp_ms: int, function: str, message: str) -> Text | None:
+    """One line of a function's log for a terminal; None for what only the platform cares about."""
+    message = message.rstrip()
+    if not message or _PLATFORM.match(message):
+        return None
+    fields = _parse(message)
+    line = Text()
+    line.append(f"{datetime.fromtimestamp(timestamp_ms / 1000):%H:%M:%S} ", style="dim")  # noqa: DTZ006 - the clock on the wall of whoever reads
+    line.append(f"{function:<18} ", style="cyan")
+    if fields is None:
+        return line.append(message, style="red" if "Error" in message else "")
+    return _request(line, fields) if "latency_ms" in fields else _record(line, fields)
+
+
+def _parse(message: str) -> dict[str, Any] | None:
+    try:
+        fields = json.loads(message)
+    except ValueError:
+        return None
+    return fields if isinstance(fields, dict) else None
+
+
+def _request(line: Text, fields: Mapping[str, Any]) -> Text:
+    status = int(fields.get("status", 0))
+    line.append(f"{status} ", style=_colour(status))
+    if fields.get("model"):
+        version = f" {fields['version']}" if fields.get("version") else ""
+        line.append(f"{fields['model']}{version}  ", style="bold")
+    line.append(f"{fields['latency_ms']:.1f} ms")
+    if fields.get("model_ms") is not None:
+        line.append(f", model {fields['model_ms']:.1f} ms", style="dim")
+    if fields.get("cold_start"):
+        line.append(", cold start", style="dim")
+    if status >= _CLIENT_ERROR:
+        line.append(f"  {fields.get('code', '')}", style=_colour(status))
+    return line
+
+
+def _record(line: Text, fields: Mapping[str, Any]) -> Text:
+    loud = fields.get("level") in _LOUD
+    said = " ".join(
+        str(fields[k]) for k in ("message", "exception_name", "exception") if fields.get(k)
+    )
+    line.append(f"{fields.get('level', '')} {said}".strip(), style="red" if loud else "")
+    for frame in _frames(fields.get("stack_trace")):
+        line.append(f"\n    {frame}", style="red" if loud else "dim")
+    return line
+
+
+def _frames(stack_trace: Any) -> list[str]:
+    """The frames of each exception, outermost cause first, innermost frame last."""
+    if not isinstance(stack_trace, list):
+        return []
+    lines = []
+    for item in reversed(stack_trace):
+        lines.append(f"{item.get('module', '')}.{item.get('type', '')}")
+        lines += [f"  {f['file']}:{f['line']} in {f['function']}" for f in item.get("frames", [])]
+    return lines
+
+
+def _colour(status: int) -> str:
+    if status >= _SERVER_ERROR:
+        return "bold red"
+    return "yellow" if status >= _CLIENT_ERROR else "green"

@@ -1,0 +1,211 @@
+"""The local service from start to end: emulator, stacks, key, first answer, redeploys, clean stop.
+
+Whatever ends it (Ctrl-C, SIGTERM, an error while it starts), no process, port or unpacked folder is left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import httpx
+
+from cli.dev import deploy, emulator
+from cli.dev.aws import Clients, connect, forget_aws_settings
+from cli.dev.examples import Example, examples
+from cli.dev.failures import DevError
+from cli.dev.logs import LogFollower
+from cli.dev.processes import finish
+from cli.dev.state import Running, require_free_port
+from cli.dev.terminal import commands
+from cli.dev.watch import Watcher, describe
+from cli.dev.workers import live_versions, retire, workers
+from shared.keys import API_KEY_HEADER, DynamoKeyStore, create_key
+from shared.repository import RepositoryError, read_repository
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cli.dev.deploy import Target
+    from cli.dev.processes import Guarded
+    from cli.dev.terminal import Terminal
+
+ALIAS: Final = "live"
+PREFIX: Final = f"laneway-{deploy.STAGE}-"
+KEYS_TABLE: Final = f"{PREFIX}keys"
+FIRST_ANSWER_TIMEOUT_S: Final = 60.0
+_HEARTBEAT_S: Final = 1.0
+
+
+class Stopped(BaseException):
+    """Somebody asked the service to stop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A deployed service on a running emulator."""
+
+    target: Target
+    terminal: Terminal
+    clients: Clients
+    process: Guarded
+    running: Running
+
+
+def serve(target: Target, terminal: Terminal) -> None:
+    """Run the service until it is asked to stop; DevError when it cannot start."""
+    begin = time.monotonic()
+    forget_aws_settings()
+    sample = examples(read_repository(target.models))[0]
+    require_free_port(target.port)
+    with target.state.held(), contextlib.ExitStack() as cleanup, _interruptible(terminal):
+        service = _start(target, terminal, cleanup)
+        _first_answer(service.running, sample)
+        target.state.publish(service.running)
+        shown = commands(service.running, sample, target.state.folder / "examples", _laneway())
+        terminal.ready(service.running, shown, after_s=time.monotonic() - begin)
+        _run(service, cleanup)
+
+
+def _start(target: Target, terminal: Terminal, cleanup: contextlib.ExitStack) -> Service:
+    with terminal.step("emulator"):
+        process = cleanup.enter_context(emulator.start(target.project, target.state, target.port))
+        emulator.wait_until_up(process, target.port)
+    with deploy.bootstrap(target) as bootstrap:  # runs beside the synthesis
+        with terminal.step("packages and stacks"):
+            deploy.synthesize(target)
+        finish(bootstrap, "The emulator could not be bootstrapped.")
+    with terminal.step("cdk deploy"):
+        endpoint = deploy.deploy(target)
+    access = emulator.access(target.port)
+    clients = connect(access)
+    secret, _ = create_key(DynamoKeyStore(clients.tables, table=KEYS_TABLE), name="make dev")
+    running = Running(endpoint=endpoint, api_key=secret, aws=access, tables={"keys": KEYS_TABLE})
+    return Service(
+        target=target, terminal=terminal, clients=clients, process=process, running=running
+    )
+
+
+def _run(service: Service, cleanup: contextlib.ExitStack) -> None:
+    """Show the log and redeploy what changes, until a signal ends it."""
+    changes: queue.Queue[set[Path]] = queue.Queue()
+    follower = cleanup.enter_context(LogFollower(service.clients.logs, service.terminal.line))
+    follower.follow(_log_groups(service.clients))
+    target = service.target
+    cleanup.enter_context(Watcher(target.project, target.models, changes.put))
+    while True:
+        changed = _next_change(changes, service.process)
+        if changed:
+            _redeploy(service, changed)
+            follower.follow(_log_groups(service.clients))
+
+
+def _next_change(changes: queue.Queue[set[Path]], process: Guarded) -> set[Path]:
+    """All that changed since the last call; empty when nothing did for a while."""
+    if process.poll() is not None:
+        raise DevError(f"The emulator ended.\n\n{process.tail()}")
+    changed: set[Path] = set()
+    with contextlib.suppress(queue.Empty):
+        changed |= changes.get(timeout=_HEARTBEAT_S)
+        while True:
+            changed |= changes.get_nowait()
+    return changed
+
+
+def _redeploy(service: Service, changed: set[Path]) -> None:
+    """Deploy what changed; a change that cannot be deployed is told, and the service goes on as it was."""
+    what = describe(changed, service.target.project)
+    service.terminal.line(f"· changed: {what}; redeploying", style="bold")
+    begin = time.monotonic()
+    try:
+        moved = _bring(service)
+    except (DevError, RepositoryError) as error:
+        service.terminal.line(
+            f"✗ not redeployed, the service goes on as it was: {error}", style="red"
+        )
+        return
+    result = f"redeployed {', '.join(moved)}" if moved else "nothing to redeploy"
+    service.terminal.line(f"✓ {result}: {time.monotonic() - begin:.1f} s", style="green")
+
+
+def _bring(service: Service) -> list[str]:
+    """Deploy the sources as they are now; the functions that run something new."""
+    sample = examples(read_repository(service.target.models))[0]
+    functions, scratch = service.clients.functions, service.target.state.scratch("emulator")
+    before, versions = _code(service.clients), live_versions(functions, ALIAS)
+    old = workers(scratch)
+    deploy.synthesize(service.target)
+    deploy.deploy(service.target)
+    retire(old, versions, live_versions(functions, ALIAS))
+    moved = [name for name, code in _code(service.clients).items() if before.get(name) != code]
+    if moved:
+        _first_answer(service.running, sample)
+    return [name.removeprefix(PREFIX) for name in moved]
+
+
+def _first_answer(running: Running, sample: Example) -> None:
+    """Return when a real inference is answered; DevError with the service's words when it is refused."""
+    answer = httpx.post(
+        f"{running.endpoint}/v2/models/{sample.model}/infer",
+        json=sample.request,
+        headers={API_KEY_HEADER: running.api_key},
+        timeout=FIRST_ANSWER_TIMEOUT_S,
+        trust_env=False,
+    )
+    if answer.status_code != httpx.codes.OK:
+        raise DevError(
+            f"Model {sample.model} is deployed and does not answer: {answer.status_code} {answer.text}"
+        )
+
+
+def _code(clients: Clients) -> dict[str, str]:
+    """Function -> what tells its present code and settings from others."""
+    return {
+        function["FunctionName"]: f"{function['CodeSha256']} {function.get('Environment')} "
+        f"{[layer['Arn'] for layer in function.get('Layers', [])]}"
+        for page in clients.functions.get_paginator("list_functions").paginate()
+        for function in page["Functions"]
+    }
+
+
+def _log_groups(clients: Clients) -> dict[str, str]:
+    return {
+        function.get("LoggingConfig", {}).get("LogGroup", f"/aws/lambda/{name}"): name.removeprefix(
+            PREFIX
+        )
+        for page in clients.functions.get_paginator("list_functions").paginate()
+        for function in page["Functions"]
+        for name in [function["FunctionName"]]
+    }
+
+
+def _laneway() -> str:
+    """The `laneway` command beside the interpreter that runs."""
+    return str(Path(sys.executable).with_name("laneway"))
+
+
+@contextlib.contextmanager
+def _interruptible(terminal: Terminal) -> Iterator[None]:
+    """Signals end the block, once: while everything is being stopped further ones are ignored."""
+    asked = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def stop(_number: int, _frame: object) -> None:
+        for number in asked:
+            signal.signal(number, signal.SIG_IGN)
+        raise Stopped
+
+    for number in asked:
+        signal.signal(number, stop)
+    try:
+        yield
+    except Stopped:
+        terminal.line("· stopping", style="dim")
+    finally:
+        for number in asked:
+            signal.signal(number, signal.SIG_IGN)
