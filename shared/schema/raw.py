@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from shared.errors import SignatureError
 from shared.schema.datatypes import DATATYPES
@@ -16,28 +16,14 @@ from shared.schema.datatypes import DATATYPES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from shared.schema.examples import DescribedTensor
+
 _LENGTH: Final = struct.Struct("<I")
 _DYNAMIC: Final = -1
 
 
-class DeclaredTensor(Protocol):
-    """What is read of a declared input; the catalog's `TensorSpec` has it."""
-
-    @property
-    def name(self) -> str:
-        """The input's name."""
-
-    @property
-    def datatype(self) -> str:
-        """The input's datatype, as the protocol names it."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The declared shape; -1 is a dynamic dimension."""
-
-
 def raw_request(
-    inputs: Sequence[DeclaredTensor], tail: memoryview
+    inputs: Sequence[DescribedTensor], tail: memoryview
 ) -> tuple[dict[str, Any], memoryview]:
     """The JSON part and the tail that the raw body stands for; all outputs are asked for in binary.
 
@@ -65,7 +51,7 @@ def raw_request(
     return {"inputs": [tensor], "parameters": {"binary_data_output": True}}, tail
 
 
-def _single_element(declared: DeclaredTensor) -> list[int]:
+def _single_element(declared: DescribedTensor) -> list[int]:
     shape = [1 if size == _DYNAMIC else size for size in declared.shape]
     if math.prod(shape) != 1:
         raise SignatureError(
@@ -76,7 +62,7 @@ def _single_element(declared: DeclaredTensor) -> list[int]:
     return shape
 
 
-def _solved(declared: DeclaredTensor, size_bytes: int, body_bytes: int) -> list[int]:
+def _solved(declared: DescribedTensor, size_bytes: int, body_bytes: int) -> list[int]:
     shape = list(declared.shape)
     dynamic = [axis for axis, size in enumerate(shape) if size == _DYNAMIC]
     if len(dynamic) > 1 and dynamic[0] == 0:
