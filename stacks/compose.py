@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from aws_cdk import App, Tags
 
 from stacks.ingress import IngressStack
+from stacks.local import drop_refused
+from stacks.observability import ObservabilityStack
 from stacks.pools import PoolsStack
 from stacks.storage import StorageStack
 
@@ -27,4 +29,8 @@ def compose(app: App, deployment: Deployment) -> None:
     ingress = IngressStack(app, deployment=deployment, keys_table=storage.keys_table)
     ingress.add_stack_dependency(storage)
     ingress.add_stack_dependency(pools)
+    watch = ObservabilityStack(app, deployment=deployment, api_id=ingress.http.api.api_id)
+    watch.add_stack_dependency(ingress)
+    if stage.emulated:
+        drop_refused(app)
     Tags.of(app).add("laneway-stage", stage.name)

@@ -204,7 +204,7 @@ def _public_url(http: LanewayHttpApi, deployment: Deployment) -> str:
     """The API's own address, or the path form by which the embedded emulator serves it."""
     if deployment.emulator_url is None:
         return http.api.api_endpoint
-    return f"{deployment.emulator_url}/_aws/execute-api/{http.api.api_id}/$default"
+    return f"{deployment.emulator_url}/_aws/execute-api/{http.api.api_id}"
 
 
 def _with_plugins_off(environment: dict[str, str]) -> dict[str, str]:

@@ -67,8 +67,8 @@ class Stage:
     """By pool; wins over `warm` in pools.toml."""
     min_warm: int = 0
     """At least so many provisioned environments per pool, whatever pools.toml says."""
-    scale_warm: bool = True
-    """False: pools keep no warm capacity at all (the embedded emulator has no autoscaling)."""
+    emulated: bool = False
+    """True: deployed to the embedded emulator, without the resource types of stacks/local.py."""
     architecture: Architecture = "x86_64"
     tracing: bool = True
     """Lambda active tracing."""
@@ -89,8 +89,6 @@ class Stage:
 
     def warm_of(self, pool: str, spec: PoolSpec) -> Warm:
         """The pool's warm capacity here: the stage's word, else pools.toml's, raised to `min_warm`."""
-        if not self.scale_warm:
-            return "on-demand"
         warm = self.warm.get(pool, spec.warm)
         if self.min_warm == 0:
             return warm
@@ -139,7 +137,8 @@ LOCAL: Final = Stage(
     authorizer_cache_s=5,
     cors_origins=("*",),
     open_docs=True,
-    scale_warm=False,
+    emulated=True,
+    monthly_budget_usd=10,
 )
 
 DEV: Final = Stage(

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from shared.catalog import parse_catalog
 from shared.repository import Repository, compile_catalog
 from shared.schema.compile import export_validators
+from shared.schema.examples import golden_requests
+from shared.schema.openapi import build_openapi
 from stacks.packaging.assets import PROJECT, Asset, Assets, BuildContext
 from stacks.packaging.budget import check_size
 from stacks.packaging.content import Content, build_package
@@ -50,6 +53,7 @@ def build_ingress(repository: Repository, context: BuildContext) -> Asset:
     content = Content()
     _add_sources(content, "functions/ingress/handler.py")
     content.written["catalog.json"] = _catalog(repository, None)
+    content.written["openapi.json"] = _openapi(repository)
     return build_package("ingress", content, context)
 
 
@@ -69,3 +73,10 @@ def _catalog(repository: Repository, pool: str | None) -> bytes:
     catalog: dict[str, Any] = compile_catalog(repository, pool=pool)
     catalog["validators"] = export_validators()
     return json.dumps(catalog, separators=(",", ":")).encode()
+
+
+def _openapi(repository: Repository) -> bytes:
+    """Without a server: ingress puts in the address that it is served at."""
+    catalog = parse_catalog(compile_catalog(repository))
+    examples = golden_requests(repository.folder)
+    return json.dumps(build_openapi(catalog, examples=examples), separators=(",", ":")).encode()

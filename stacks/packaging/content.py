@@ -57,6 +57,7 @@ def build_package(name: str, content: Content, context: BuildContext) -> Asset:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
         for place, data in content.written.items():
+            (folder / place).parent.mkdir(parents=True, exist_ok=True)
             (folder / place).write_bytes(data)
         compile_tree(folder, deployed_at=PACKAGE_ROOT)
 

@@ -1,0 +1,66 @@
+"""The stage's one dashboard: alarms, what callers see, models, pools."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aws_cdk import aws_cloudwatch as cloudwatch
+from constructs import Construct
+
+from stacks import names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from stacks.parts.metrics import FunctionMetrics, GatewayMetrics, ModelMetrics
+    from stacks.stages import Stage
+
+_HALF = 12
+"""Of the 24 columns."""
+
+
+class StageDashboard(Construct):
+    """One page; a row per question."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        stage: Stage,
+        gateway: GatewayMetrics,
+        models: Sequence[ModelMetrics],
+        functions: Mapping[str, FunctionMetrics],
+        alarms: Sequence[cloudwatch.IAlarm],
+    ) -> None:
+        super().__init__(scope, construct_id)
+        page = cloudwatch.Dashboard(self, "Page", dashboard_name=names.dashboard(stage.name))
+        page.add_widgets(
+            cloudwatch.AlarmStatusWidget(title="Alarms", alarms=list(alarms), width=24, height=4)
+        )
+        page.add_widgets(
+            _graph("Calls", [gateway.requests, gateway.client_errors]),
+            _graph(
+                "Latency at the gateway, ms", [gateway.latency_ms("p50"), gateway.latency_ms("p99")]
+            ),
+        )
+        page.add_widgets(
+            _graph("Requests by model", [model.requests for model in models]),
+            _graph("Errors by model, percent", [model.error_percent for model in models]),
+        )
+        page.add_widgets(
+            _graph("p99 by model, ms", [model.latency_ms("p99") for model in models]),
+            _graph("Cold starts by model", [model.cold_starts for model in models]),
+        )
+        pools = list(functions.values())
+        page.add_widgets(
+            _graph("Concurrent environments by pool", [pool.concurrent for pool in pools]),
+            _graph(
+                "Refused and spilled over by pool",
+                [*(pool.throttles for pool in pools), *(pool.spill_over for pool in pools)],
+            ),
+        )
+
+
+def _graph(title: str, metrics: Sequence[cloudwatch.IMetric]) -> cloudwatch.GraphWidget:
+    return cloudwatch.GraphWidget(title=title, left=list(metrics), width=_HALF)
