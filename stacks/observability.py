@@ -51,7 +51,7 @@ class ObservabilityStack(Stack):
             gateway=gateway,
             models=models,
             functions=_pool_functions(deployment),
-            alarms=alarms.alarms,
+            alarms=alarms.names,
         )
         CfnOutput(self, "AlarmsTopic", value=topic.topic_arn, description="Notified by every alarm")
 

@@ -50,16 +50,17 @@ class AlarmMaker:
         self._scope = scope
         self._stage = stage
         self._action = SnsAction(topic)
-        self.alarms: list[cloudwatch.Alarm] = []
+        self.names: list[str] = []
 
     def above(
         self, name: str, metric: cloudwatch.IMetric, *, threshold: float, description: str
     ) -> None:
         """Alarm `laneway-<stage>-<name>` when the metric is above the threshold in most periods."""
+        self.names.append(f"laneway-{self._stage.name}-{name}")
         alarm = cloudwatch.Alarm(
             self._scope,
             name,
-            alarm_name=f"laneway-{self._stage.name}-{name}",
+            alarm_name=self.names[-1],
             alarm_description=description,
             metric=metric,
             threshold=threshold,
@@ -70,7 +71,6 @@ class AlarmMaker:
         )
         alarm.add_alarm_action(self._action)
         alarm.add_ok_action(self._action)
-        self.alarms.append(alarm)
 
 
 def metric(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
@@ -31,12 +32,13 @@ class StageDashboard(Construct):
         gateway: GatewayMetrics,
         models: Sequence[ModelMetrics],
         functions: Mapping[str, FunctionMetrics],
-        alarms: Sequence[cloudwatch.IAlarm],
+        alarms: Sequence[str],
     ) -> None:
         super().__init__(scope, construct_id)
+        shown = [_alarm(self, name) for name in alarms]
         page = cloudwatch.Dashboard(self, "Page", dashboard_name=names.dashboard(stage.name))
         page.add_widgets(
-            cloudwatch.AlarmStatusWidget(title="Alarms", alarms=list(alarms), width=24, height=4)
+            cloudwatch.AlarmStatusWidget(title="Alarms", alarms=shown, width=24, height=4)
         )
         page.add_widgets(
             _graph("Calls", [gateway.requests, gateway.client_errors]),
@@ -64,3 +66,14 @@ class StageDashboard(Construct):
 
 def _graph(title: str, metrics: Sequence[cloudwatch.IMetric]) -> cloudwatch.GraphWidget:
     return cloudwatch.GraphWidget(title=title, left=list(metrics), width=_HALF)
+
+
+def _alarm(scope: Construct, name: str) -> cloudwatch.IAlarm:
+    """By name, so that the page stands without an alarm that is not deployed (stacks/local.py)."""
+    arn = Stack.of(scope).format_arn(
+        service="cloudwatch",
+        resource="alarm",
+        resource_name=name,
+        arn_format=ArnFormat.COLON_RESOURCE_NAME,
+    )
+    return cloudwatch.Alarm.from_alarm_arn(scope, name, arn)
