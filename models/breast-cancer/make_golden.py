@@ -17,7 +17,7 @@ from typing import Any
 import sklearn
 from train import FEATURES, fit, split
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).resolve().parent
 TOLERANCE = {
     "label": {"measure": "equal"},
     "probabilities": {

