@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from shared.catalog import parse_catalog
 from shared.keys import API_KEY_HEADER, DynamoKeyStore, create_key
 from shared.repository import compile_catalog, read_repository
 from shared.schema.compile import export_validators
+from shared.schema.examples import golden_requests
+from shared.schema.openapi import build_openapi
 from shared.settings import IngressSettings, PoolAlias, RealtimeSettings
 from shared.telemetry import Telemetry
 
@@ -75,7 +78,7 @@ class LocalService:
         """One call without a socket; a body that is not bytes is sent as JSON."""
         sent = {**self.headers, **(headers or {})}
         if not isinstance(body, bytes):
-            body = orjson.dumps(body)
+            body = json.dumps(body).encode()
             sent.setdefault("content-type", "application/json")
         return self.gateway.handle(method, path, sent, body)
 
@@ -90,6 +93,7 @@ def start_service(models: Path) -> Iterator[LocalService]:
     with mock_aws(), tempfile.TemporaryDirectory(prefix="laneway-testing-") as folder:
         package = Path(folder)
         (package / "models").symlink_to(models.absolute(), target_is_directory=True)
+        (package / "openapi.json").write_bytes(_openapi(repository))
         keys = _make_keys()
         secret, _ = create_key(keys, name="cli.testing")
         lambdas = LocalLambda()
@@ -99,6 +103,11 @@ def start_service(models: Path) -> Iterator[LocalService]:
             Laneway(f"http://{address}", api_key=secret) as client,
         ):
             yield LocalService(address, secret, client, gateway, lambdas, keys)
+
+
+def _openapi(repository: Repository) -> bytes:
+    examples = golden_requests(repository.folder)
+    return orjson.dumps(build_openapi(_catalog(repository, pool=None), examples=examples))
 
 
 def _make_keys() -> DynamoKeyStore:
