@@ -31,12 +31,12 @@ def console(*, stderr: bool = False) -> Console:
 
 def say(message: str) -> None:
     """A line about what happened, on stderr, so that stdout can be piped on."""
-    print(message, file=sys.stderr)  # noqa: T201  the terminal is this module's job
+    print(message, file=sys.stderr, flush=True)  # noqa: T201  the terminal is this module's job
 
 
 def answer(text: str) -> None:
     """A line of the answer, on stdout, exactly as it is."""
-    print(text)  # noqa: T201  the terminal is this module's job
+    print(text, flush=True)  # noqa: T201  the terminal is this module's job
 
 
 def answer_json(value: Any) -> None:

@@ -1,0 +1,103 @@
+"""A stage as the command line sees it: its AWS clients, and the names that its stacks give.
+
+Stage `local` is the service of `make dev`, described by `.laneway/dev.json`; every other stage is
+found with the AWS configuration of this machine.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from cli.output import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LOCAL: Final = "local"
+
+StageOption = Annotated[
+    str, typer.Option(envvar="LANEWAY_STAGE", help="The deployment; local is `make dev`'s.")
+]
+RegionOption = Annotated[
+    str | None, typer.Option(help="AWS region of the stage; default: the AWS configuration's.")
+]
+
+
+def keys_table(stage: str) -> str:
+    """The table of the stage's API keys."""
+    if stage != LOCAL:
+        return f"laneway-{stage}-keys"
+    with _needing_local_service():
+        return str(_dev_file()["tables"]["keys"])
+
+
+def endpoint(stage: str, region: str | None) -> str:
+    """Where a deployed stage answers, as its ingress stack says."""
+    stack = f"laneway-{stage}-ingress"
+    with explained(stack, stage):
+        client = aws_client("cloudformation", stage, region)
+        (described,) = client.describe_stacks(StackName=stack)["Stacks"]
+    outputs = {item["OutputKey"]: item["OutputValue"] for item in described.get("Outputs", [])}
+    if "Endpoint" not in outputs:
+        raise CommandError(f"the stack {stack} has no output Endpoint: deploy the stage again")
+    return str(outputs["Endpoint"])
+
+
+def aws_client(service: str, stage: str, region: str | None) -> Any:
+    """A boto3 client for the stage's account; for stage `local`, of the emulator of `make dev`."""
+    import boto3
+
+    if stage != LOCAL:
+        return boto3.client(service, region_name=region)  # type: ignore[call-overload]  # any service
+    with _needing_local_service():
+        aws = _dev_file()["aws"]
+        return boto3.client(  # type: ignore[call-overload]  # any service
+            service,
+            endpoint_url=aws["endpoint_url"],
+            aws_access_key_id=aws["access_key_id"],
+            aws_secret_access_key=aws["secret_access_key"],
+            region_name=aws["region"],
+        )
+
+
+@contextmanager
+def explained(resource: str, stage: str) -> Iterator[None]:
+    """Turns what AWS refuses of a stage's resource into a message with the way out."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        raise CommandError(_explain(error, resource, stage)) from error
+    except BotoCoreError as error:
+        raise CommandError(f"cannot ask AWS for {resource}: {error}") from error
+
+
+def _explain(error: Any, resource: str, stage: str) -> str:
+    code = error.response.get("Error", {}).get("Code", "")
+    if code == "ResourceNotFoundException" or "does not exist" in str(error):
+        return (
+            f"there is no {resource} in this account and region: deploy the stage with "
+            f"`make deploy STAGE={stage}`, or name another with --stage or --region"
+        )
+    return f"AWS refused the call on {resource}: {error}"
+
+
+def _dev_file() -> dict[str, Any]:
+    from cli.client.settings import read_dev_file
+
+    return read_dev_file()
+
+
+@contextmanager
+def _needing_local_service() -> Iterator[None]:
+    try:
+        yield
+    except KeyError as error:
+        raise CommandError(
+            "the local service is not running here: start it with `make dev`, or name a deployed "
+            "stage with --stage"
+        ) from error
