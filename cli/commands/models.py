@@ -7,15 +7,55 @@ from typing import Annotated
 
 import typer
 
-from cli.output import say
+from cli.output import CommandError, answer, answer_table, say
 
 app = typer.Typer(no_args_is_help=True, help="Add, inspect, lock and choose models.")
 
 Repository = Annotated[
     Path, typer.Option("--models", envvar="LANEWAY_MODELS", help="The model repository's folder.")
 ]
+Name = Annotated[str, typer.Argument(help="The model.")]
 Names = Annotated[list[str] | None, typer.Argument(help="Models; default: all of them.")]
 MODELS = Path("models")
+
+
+@app.command("list")
+def list_(models: Repository = MODELS) -> None:
+    """Show every model of the repository."""
+    from cli.models.show import LIST_COLUMNS, list_rows
+
+    rows = list_rows(models)
+    if not rows:
+        say(f"{models} holds no model; add one with: laneway models add FILE --name NAME")
+        return
+    answer_table(LIST_COLUMNS, rows)
+
+
+@app.command()
+def show(name: Name, models: Repository = MODELS) -> None:
+    """Show one model: what it takes and gives, its versions and where it comes from."""
+    from cli.models.folders import MODEL_TOML, model_folders
+    from cli.models.show import TENSOR_COLUMNS, VERSION_COLUMNS, tensor_rows, version_rows
+    from shared.repository import read_model
+
+    (folder,) = model_folders(models, [name])
+    entry = read_model(folder / MODEL_TOML)
+    answer(f"{entry.name}: {entry.spec.description}")
+    answer_table(TENSOR_COLUMNS, tensor_rows(entry))
+    answer_table(VERSION_COLUMNS, version_rows(entry))
+
+
+@app.command()
+def check(names: Names = None, models: Repository = MODELS) -> None:
+    """Verify declarations, digests, transforms and golden answers; exit code 1 with the reasons."""
+    from cli.models.check import check as check_models
+
+    findings = check_models(models, names or ())
+    for finding in findings:
+        answer(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.subject}: {finding.detail}")
+    wrong = sum(not finding.ok for finding in findings)
+    if wrong:
+        raise CommandError(f"{wrong} of {len(findings)} checks failed")
 
 
 @app.command()
@@ -34,7 +74,7 @@ def pull(names: Names = None, models: Repository = MODELS) -> None:
 
 @app.command()
 def use(
-    name: Annotated[str, typer.Argument(help="The model.")],
+    name: Name,
     version: Annotated[str, typer.Argument(help="The version that becomes the default.")],
     models: Repository = MODELS,
 ) -> None:
