@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 _DIGEST_LENGTH = 32
+_KEPT_PER_KIND = 8
 
 
 def digest_of(parts: Iterable[str | bytes]) -> str:
@@ -46,6 +48,8 @@ def built(root: Path, kind: str, digest: str, build: Callable[[Path], None]) -> 
             folder.mkdir()
             build(folder)
             _move_into_place(folder, target)
+        _forget_old(target.parent)
+    os.utime(target)
     return Asset(folder=target, digest=digest)
 
 
@@ -56,6 +60,13 @@ def _move_into_place(folder: Path, target: Path) -> None:
         if not target.is_dir():  # not another build of the same key that was first
             raise
         shutil.rmtree(folder)
+
+
+def _forget_old(kind: Path) -> None:
+    """Keep the builds that were used last, so that a day of edits does not fill the disk."""
+    builds = [path for path in kind.iterdir() if not path.name.startswith(".")]
+    for path in sorted(builds, key=lambda path: path.stat().st_mtime)[:-_KEPT_PER_KIND]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def size_bytes(folder: Path) -> int:

@@ -97,9 +97,11 @@ def percent(
     part: cloudwatch.Metric, whole: cloudwatch.Metric, *, label: str
 ) -> cloudwatch.MathExpression:
     """`part` of `whole` in percent; 0 where nothing was counted."""
+    suffix = label.replace("-", "_")  # ids must differ between the expressions of one graph
+    part_id, whole_id = f"part_{suffix}", f"whole_{suffix}"
     return cloudwatch.MathExpression(
-        expression="IF(whole > 0, 100 * FILL(part, 0) / whole, 0)",
-        using_metrics={"part": part, "whole": whole},
+        expression=f"IF({whole_id} > 0, 100 * FILL({part_id}, 0) / {whole_id}, 0)",
+        using_metrics={part_id: part, whole_id: whole},
         label=label,
         period=part.period,
     )
