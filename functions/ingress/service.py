@@ -21,6 +21,7 @@ from shared.errors import (
     NotSupportedError,
     UnsupportedClassError,
 )
+from shared.schema.docs_page import docs_headers, docs_html
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,8 +145,7 @@ class IngressService:
 
     def docs(self, _: HttpRequest) -> Response:
         """The page to try the API."""
-        page = (self._package / "docs.html").read_bytes()
-        return Response(200, {"content-type": "text/html; charset=utf-8"}, page)
+        return Response(200, docs_headers(server_url=self._settings.public_url), docs_html())
 
     def _pool_healths(self) -> dict[str, Health]:
         """The health of each pool that has realtime models, asked at the same time."""

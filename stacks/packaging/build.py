@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from shared.catalog import parse_catalog
 from shared.repository import Repository, compile_catalog
 from shared.schema.compile import export_validators
+from shared.schema.docs_page import DOCS_FILE
 from shared.schema.examples import golden_requests
 from shared.schema.openapi import build_openapi
 from stacks.packaging.assets import PROJECT, Asset, Assets, BuildContext
@@ -54,6 +55,7 @@ def build_ingress(repository: Repository, context: BuildContext) -> Asset:
     _add_sources(content, "functions/ingress/handler.py")
     content.written["catalog.json"] = _catalog(repository, None)
     content.written["openapi.json"] = _openapi(repository)
+    content.copy(DOCS_FILE, to=DOCS_FILE.relative_to(PROJECT).as_posix())
     return build_package("ingress", content, context)
 
 
