@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from shared.repository import Repository
 
 STAGE: Final = "local"
-KEYS_TABLE: Final = f"laneway-{STAGE}-keys"
 _INGRESS: Final = f"laneway-{STAGE}-ingress"
 _OPEN_ROUTES: Final = ("GET /openapi.json", "GET /docs")
 
@@ -111,14 +111,16 @@ def _openapi(repository: Repository) -> bytes:
 
 
 def _make_keys() -> DynamoKeyStore:
+    """A table of its own: several services may run at once, and moto has one account for all."""
+    table = f"laneway-{STAGE}-keys-{uuid.uuid4().hex[:8]}"
     client: DynamoDBClient = boto3.client("dynamodb", region_name=REGION)
     client.create_table(
-        TableName=KEYS_TABLE,
+        TableName=table,
         KeySchema=[{"AttributeName": "key_hash", "KeyType": "HASH"}],
         AttributeDefinitions=[{"AttributeName": "key_hash", "AttributeType": "S"}],
         BillingMode="PAY_PER_REQUEST",
     )
-    return DynamoKeyStore(client, table=KEYS_TABLE)
+    return DynamoKeyStore(client, table=table)
 
 
 def _deploy(
