@@ -10,7 +10,8 @@ for; numpy's own reading (`np.array`) would also parse strings as numbers.
 from __future__ import annotations
 
 from array import array as strict_array
-from typing import TYPE_CHECKING, Any
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -29,11 +30,24 @@ if TYPE_CHECKING:
     from shared.catalog import TensorSpec
     from shared.schema.tensor import InputTensor
 
+SHAPES_KEPT: Final = 64
+"""Shapes that were checked once and are not checked again; callers use few."""
+SUMMED_MAX: Final = 64
+"""Up to so many elements, adding them up is the fastest way to find NaN or an infinity."""
+
 
 class InputCodec:
     """Decodes one of a model's inputs. Made once, when the model is loaded."""
 
-    __slots__ = ("_check_finite", "_elements_max", "_kind", "_text", "allow_non_finite", "spec")
+    __slots__ = (
+        "_check_finite",
+        "_counts",
+        "_elements_max",
+        "_kind",
+        "_text",
+        "allow_non_finite",
+        "spec",
+    )
 
     def __init__(self, spec: TensorSpec, *, text: bool, allow_non_finite: bool) -> None:
         """`text`: BYTES become str (for a graph) instead of bytes (for a transform)."""
@@ -43,6 +57,7 @@ class InputCodec:
         self._text = text
         self._check_finite = spec.datatype in FLOATS
         self._elements_max = min(TENSOR_ELEMENTS_MAX, TENSOR_BYTES_MAX // self._kind.item_bytes)
+        self._counts: dict[tuple[int, ...], int] = {}
 
     def decode(self, tensor: InputTensor, part: memoryview | None, index: int) -> NDArray[Any]:
         """The array of input number `index`, in its shape, from `part` where it came binary.
@@ -55,10 +70,15 @@ class InputCodec:
                 f"input {spec.name!r} came as {tensor.datatype}; the model takes {spec.datatype}",
                 field=f"inputs[{index}].datatype",
             )
-        count = self._count(tensor.shape, index)
+        shape = tensor.shape
+        count = self._counts.get(shape)
+        if count is None:
+            count = self._count(shape, index)
+            if len(self._counts) < SHAPES_KEPT:
+                self._counts[shape] = count
         if part is None:
-            return self.from_json(tensor.data, tensor.shape, count, index)
-        return self.from_bytes(part, tensor.shape, count, index)
+            return self.from_json(tensor.data, shape, count, index)
+        return self.from_bytes(part, shape, count, index)
 
     def _count(self, shape: Sequence[int], index: int) -> int:
         """Elements of `shape`, checked against the signature; exact, since Python's integers are."""
@@ -76,7 +96,8 @@ class InputCodec:
 
     def from_json(self, data: Any, shape: Sequence[int], count: int, index: int) -> NDArray[Any]:
         """`data`: a list, flat or nested as `shape` says; a bare value for a scalar."""
-        flat = self._flat(data, shape, index)
+        plain = data.__class__ is list and data and data[0].__class__ is not list
+        flat = data if plain else self._flat(data, shape, index)
         if len(flat) != count:
             refusals.wrong_count(self.spec.name, index, shape, count, len(flat))
         if not count:
@@ -90,8 +111,12 @@ class InputCodec:
             refusals.bad_element(self.spec.name, index, self._kind, flat)
         if flat[0].__class__ is bool:
             refusals.bad_element(self.spec.name, index, self._kind, flat)
-        result = np.frombuffer(numbers, self._kind.dtype).reshape(shape)
-        if self._check_finite and not all_finite(result, self.spec.datatype):
+        result: NDArray[Any] = np.ndarray(shape, self._kind.dtype, numbers)
+        if self._check_finite and not (
+            isfinite(sum(numbers))
+            if count <= SUMMED_MAX
+            else all_finite(result, self.spec.datatype)
+        ):
             self._refuse_non_finite(result, index, flat)
         return result
 
@@ -100,9 +125,7 @@ class InputCodec:
             if shape or isinstance(data, dict):
                 refusals.ragged(self.spec.name, index, "", shape[0] if shape else None, data)
             return [data]
-        if data and data[0].__class__ is list:
-            return flatten(data, shape, name=self.spec.name, index=index)
-        return data
+        return flatten(data, shape, name=self.spec.name, index=index) if data else data
 
     def _from_words(self, flat: list[Any], shape: Sequence[int], index: int) -> NDArray[Any]:
         """BOOL and BYTES, whose JSON is not numbers; FP16 and BF16, which have no JSON form."""
@@ -171,6 +194,8 @@ class InputCodec:
         self, result: NDArray[Any], index: int, source: list[Any] | None
     ) -> None:
         """JSON that a datatype cannot hold is refused even where the model allows infinities."""
+        if all_finite(result, self.spec.datatype):
+            return  # only their sum was not
         position = first_non_finite(result, self.spec.datatype)
         if self.allow_non_finite and source is not None:
             position = first_overflow(result, source)

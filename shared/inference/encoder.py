@@ -1,44 +1,71 @@
-"""numpy arrays to output tensors of the wire: JSON through one `orjson` call, or binary tails."""
+"""numpy arrays to output tensors of the wire: JSON text or binary tails.
+
+All that does not depend on the request is text already when the model is loaded; a request adds
+its id, the shapes and the data.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 import orjson
 from pydantic_core import to_json
 
 from shared.errors import InvalidRequestError, NonFiniteOutputError
-from shared.inference.datatypes import ARRAY_TYPES
 from shared.inference.finite import FLOATS, all_finite
 from shared.inference.layout import join_elements
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from numpy.typing import NDArray
 
     from shared.catalog import TensorSpec
 
-JSON_OPTIONS: Final = orjson.OPT_SERIALIZE_NUMPY
+NUMPY: Final = orjson.OPT_SERIALIZE_NUMPY
 
 
-class Output(NamedTuple):
-    """One output of an answer: `array` in any shape, and the form that it travels in."""
+class Heading:
+    """What every answer of one model version begins with."""
 
-    spec: TensorSpec
-    array: NDArray[Any]
-    binary: bool
+    __slots__ = ("allow_non_finite", "text")
+
+    def __init__(self, model: str, version: str, *, allow_non_finite: bool) -> None:
+        self.allow_non_finite = allow_non_finite
+        self.text = orjson.dumps({"model_name": model, "model_version": version})[:-1]
 
 
-class Answer(NamedTuple):
-    """The answer to one request, before it is bytes."""
+class Wanted:
+    """A public output in the form that the caller wants it in."""
 
-    model: str
-    version: str
-    id: str | None
-    outputs: list[Output]
-    allow_non_finite: bool
-    model_ms: float
-    """Time in `session.run`."""
+    __slots__ = ("binary", "spec", "text")
+
+    def __init__(self, spec: TensorSpec, *, binary: bool) -> None:
+        self.spec = spec
+        self.binary = binary
+        opening = orjson.dumps({"name": spec.name, "datatype": spec.datatype})[:-1]
+        self.text = opening + b',"shape":'
+
+
+class Answer:
+    """The answer to one request, before it is bytes. `arrays` match `wanted` one by one."""
+
+    __slots__ = ("arrays", "heading", "id", "model_ms", "wanted")
+
+    def __init__(
+        self,
+        heading: Heading,
+        request_id: str | None,
+        wanted: Sequence[Wanted],
+        arrays: Sequence[NDArray[Any]],
+        model_ms: float,
+    ) -> None:
+        self.heading = heading
+        self.id = request_id
+        self.wanted = wanted
+        self.arrays = arrays
+        self.model_ms = model_ms
+        """Time in `session.run`."""
 
 
 def encode(answer: Answer) -> tuple[bytes, list[bytes]]:
@@ -47,50 +74,73 @@ def encode(answer: Answer) -> tuple[bytes, list[bytes]]:
     Raises NonFiniteOutputError for a JSON output with NaN or an infinity that the model does not
     allow, InvalidRequestError for BYTES in JSON that are not UTF-8.
     """
-    outputs: list[dict[str, Any]] = []
-    tails: list[bytes] = []
-    for spec, array, binary in answer.outputs:
-        tensor: dict[str, Any] = {
-            "name": spec.name,
-            "shape": array.shape,
-            "datatype": spec.datatype,
-        }
-        if binary:
-            tail = to_bytes(array, spec.datatype)
-            tensor["parameters"] = {"binary_data_size": len(tail)}
-            tails.append(tail)
-        else:
-            tensor["data"] = _json_data(array, spec, allow_non_finite=answer.allow_non_finite)
-        outputs.append(tensor)
-    body: dict[str, Any] = {"model_name": answer.model, "model_version": answer.version}
+    header, tails = _encode(answer, _json_data)
+    # orjson writes NaN and infinities as null, so that the values need no look of their own. The
+    # word may also stand in a string.
+    if header.find(b"null") >= 0 and (spec := _non_finite_output(answer)) is not None:
+        if not answer.heading.allow_non_finite:
+            raise NonFiniteOutputError(
+                f"output {spec.name!r} holds NaN or an infinity, which JSON cannot carry; ask for "
+                'it with parameters {"binary_data": true}, or set allow_non_finite for the model'
+            )
+        return _encode(answer, _lenient_data)
+    return header, tails
+
+
+def _encode(
+    answer: Answer, write: Callable[[NDArray[Any], TensorSpec], bytes]
+) -> tuple[bytes, list[bytes]]:
+    text = [answer.heading.text]
+    add = text.append
     if answer.id is not None:
-        body["id"] = answer.id
-    body["outputs"] = outputs
-    return orjson.dumps(body, option=JSON_OPTIONS), tails
+        add(b',"id":')
+        add(orjson.dumps(answer.id))
+    opening = b',"outputs":['
+    tails: list[bytes] = []
+    for wanted, array in zip(answer.wanted, answer.arrays):  # noqa: B905  of equal length by contract
+        add(opening)
+        add(wanted.text)
+        add(orjson.dumps(array.shape))
+        if wanted.binary:
+            tail = to_bytes(array, wanted.spec.datatype)
+            tails.append(tail)
+            add(b',"parameters":{"binary_data_size":%d}}' % len(tail))
+        else:
+            add(b',"data":')
+            add(write(array.ravel(), wanted.spec))
+            add(b"}")
+        opening = b","
+    add(b"]}")
+    return b"".join(text), tails
 
 
 def to_bytes(array: NDArray[Any], datatype: str) -> bytes:
     """Row-major, little-endian, unpadded; BYTES with their lengths."""
     if datatype == "BYTES":
-        return join_elements(array.reshape(-1).tolist())
+        return join_elements(array.ravel().tolist())
     return array.tobytes()
 
 
-def _json_data(array: NDArray[Any], spec: TensorSpec, *, allow_non_finite: bool) -> Any:
-    """Something that orjson writes as the flat, row-major list of the elements."""
-    flat = array.reshape(-1)
-    datatype = spec.datatype
-    if datatype == "BYTES":
-        return _texts(flat, spec.name)
-    if datatype in FLOATS and not all_finite(flat, datatype):
-        if not allow_non_finite:
-            raise NonFiniteOutputError(
-                f"output {spec.name!r} holds NaN or an infinity, which JSON cannot carry; ask for "
-                'it with parameters {"binary_data": true}, or set allow_non_finite for the model'
-            )
-        return orjson.Fragment(to_json(flat.tolist(), inf_nan_mode="constants"))
-    # orjson wants native byte order and contiguous memory, which a transform need not give.
-    return np.ascontiguousarray(flat, ARRAY_TYPES[datatype].dtype)
+def _json_data(flat: NDArray[Any], spec: TensorSpec) -> bytes:
+    if spec.datatype == "BYTES":
+        return orjson.dumps(_texts(flat, spec.name))
+    return orjson.dumps(flat, None, NUMPY)
+
+
+def _lenient_data(flat: NDArray[Any], spec: TensorSpec) -> bytes:
+    """With bare NaN and Infinity, which the protocol's clients read and JSON does not have."""
+    if spec.datatype in FLOATS:
+        return to_json(flat.tolist(), inf_nan_mode="constants")
+    return _json_data(flat, spec)
+
+
+def _non_finite_output(answer: Answer) -> TensorSpec | None:
+    """The first output in JSON that holds NaN or an infinity."""
+    for wanted, array in zip(answer.wanted, answer.arrays, strict=True):
+        datatype = wanted.spec.datatype
+        if not wanted.binary and datatype in FLOATS and not all_finite(array, datatype):
+            return wanted.spec
+    return None
 
 
 def _texts(flat: NDArray[Any], name: str) -> list[str]:

@@ -25,8 +25,8 @@ def all_finite(array: NDArray[Any], datatype: str) -> bool:
     NaN and infinities survive a sum of squares. So may an overflow: only then, and for large
     arrays, each element is looked at. Unlike a sum, `dot` raises no floating point warnings.
     """
-    if datatype in ("FP32", "FP64") and array.size <= SMALL:
-        flat = array.reshape(-1)
+    if array.size <= SMALL and datatype in ("FP32", "FP64"):
+        flat = array.ravel()
         if isfinite(flat.dot(flat)):
             return True
     return bool(finite_mask(array, datatype).all())

@@ -9,11 +9,11 @@ out once, when the model is loaded.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from shared.errors import InvalidRequestError, ModelRunError, SignatureError
 from shared.inference.codec import InputCodec
-from shared.inference.encoder import Answer, Output
+from shared.inference.encoder import Answer, Heading, Wanted
 from shared.schema.datatypes import DATATYPES
 from shared.schema.wire import split_tail, wants_binary
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from shared.catalog import Model, ModelVersion, TensorSpec
+    from shared.catalog import Model, ModelVersion
     from shared.inference.session import ModelSession
     from shared.inference.transform import Transform
     from shared.schema.request import InferenceRequest
@@ -30,17 +30,27 @@ if TYPE_CHECKING:
 NO_TAIL: Final = memoryview(b"")
 
 
-class Prepared(NamedTuple):
+class Prepared:
     """A decoded request: what the graph is fed, and what the caller wants of it."""
 
-    feeds: dict[str, NDArray[Any]]
-    fetch: list[str]
-    """Names of the graph's outputs to compute."""
-    wanted: list[tuple[TensorSpec, bool]]
-    """Public outputs in the caller's order, and whether each travels binary."""
-    rows: int | None
-    """Rows of the request where its first input has an open batch dimension."""
-    id: str | None
+    __slots__ = ("feeds", "fetch", "id", "rows", "wanted")
+
+    def __init__(
+        self,
+        feeds: dict[str, NDArray[Any]],
+        fetch: list[str],
+        wanted: Sequence[Wanted],
+        request_id: str | None,
+        rows: int | None = None,
+    ) -> None:
+        self.feeds = feeds
+        self.fetch = fetch
+        """Names of the graph's outputs to compute."""
+        self.wanted = wanted
+        """Public outputs in the caller's order."""
+        self.id = request_id
+        self.rows = rows
+        """Rows of the request, for a transform that must keep them; None where it has none."""
 
 
 class ServedModel:
@@ -61,7 +71,9 @@ class ServedModel:
         self.session = session
         self.transform = transform
         self.size_bytes = size_bytes
-        self.allow_non_finite = model.allow_non_finite
+        self._heading = Heading(
+            model.name, version.version, allow_non_finite=model.allow_non_finite
+        )
         self._codecs = {
             spec.name: InputCodec(
                 spec, text=transform is None, allow_non_finite=model.allow_non_finite
@@ -69,8 +81,8 @@ class ServedModel:
             for spec in version.inputs
         }
         self._outputs = {spec.name: spec for spec in version.outputs}
-        self._in_binary = [(spec, True) for spec in version.outputs]
-        self._in_json = [(spec, False) for spec in version.outputs]
+        self._in_binary = [Wanted(spec, binary=True) for spec in version.outputs]
+        self._in_json = [Wanted(spec, binary=False) for spec in version.outputs]
         self._binary_only = [
             spec.name for spec in version.outputs if not DATATYPES[spec.datatype].json
         ]
@@ -84,13 +96,16 @@ class ServedModel:
         """
         codecs = self._codecs
         arrays: dict[str, NDArray[Any]] = {}
-        parts = split_tail(request.inputs, tail)
-        for index, tensor in enumerate(request.inputs):
+        inputs = request.inputs
+        parts = split_tail(inputs, tail) if tail else None
+        for index, tensor in enumerate(inputs):
             name = tensor.name
             codec = codecs.get(name)
             if codec is None or name in arrays:
                 raise self._unexpected_input(name, index)
-            arrays[name] = codec.decode(tensor, parts[index], index)
+            if parts is None and (tensor.parameters is not None or tensor.data is None):
+                parts = split_tail(inputs, tail)
+            arrays[name] = codec.decode(tensor, None if parts is None else parts[index], index)
         if len(arrays) != len(codecs):
             raise self._missing_input(arrays)
         wanted = (
@@ -115,18 +130,18 @@ class ServedModel:
     def _prepared(
         self,
         arrays: dict[str, NDArray[Any]],
-        wanted: list[tuple[TensorSpec, bool]],
+        wanted: Sequence[Wanted],
         request_id: str | None,
     ) -> Prepared:
-        rows = arrays[self._batched].shape[0] if self._batched else None
         if self.transform is not None:
+            rows = arrays[self._batched].shape[0] if self._batched else None
             feeds = self.transform.before(arrays, self.spec.graph_inputs)
-            return Prepared(feeds, self.session.output_names, wanted, rows, request_id)
+            return Prepared(feeds, self.session.output_names, wanted, request_id, rows)
         if self.session.shared_dimensions:
             self._check_shared_dimensions(arrays)
         if wanted is self._in_json or wanted is self._in_binary:
-            return Prepared(arrays, self.session.output_names, wanted, rows, request_id)
-        return Prepared(arrays, [spec.name for spec, _ in wanted], wanted, rows, request_id)
+            return Prepared(arrays, self.session.output_names, wanted, request_id)
+        return Prepared(arrays, [want.spec.name for want in wanted], wanted, request_id)
 
     def run(self, prepared: Prepared, *, deadline_s: float) -> list[NDArray[Any]]:
         """The graph's outputs in the order of `prepared.fetch`; see `ModelSession.run`."""
@@ -139,28 +154,27 @@ class ServedModel:
             raise ModelRunError(error.message) from error
 
     def finish(
-        self, prepared: Prepared, results: Sequence[NDArray[Any]], *, model_ms: float
+        self, prepared: Prepared, results: Sequence[NDArray[Any]], model_ms: float = 0.0
     ) -> Answer:
         """The answer made of the graph's outputs, in the order of `prepared.fetch`."""
         if self.transform is None:
-            outputs = [
-                Output(spec, array, binary)
-                for (spec, binary), array in zip(prepared.wanted, results)  # noqa: B905  fetched in this order
-            ]
-        else:
-            arrays = dict(zip(prepared.fetch, results, strict=True))
-            arrays = self.transform.after(
-                arrays, prepared.feeds, self.spec.outputs, rows=prepared.rows
+            arrays: Sequence[NDArray[Any]] = (
+                results  # fetched in the order in which they are wanted
             )
-            outputs = [Output(spec, arrays[spec.name], binary) for spec, binary in prepared.wanted]
-        return Answer(
-            self.name, self.version, prepared.id, outputs, self.allow_non_finite, model_ms
-        )
+        else:
+            public = self.transform.after(
+                dict(zip(prepared.fetch, results, strict=True)),
+                prepared.feeds,
+                self.spec.outputs,
+                rows=prepared.rows,
+            )
+            arrays = [public[want.spec.name] for want in prepared.wanted]
+        return Answer(self._heading, prepared.id, prepared.wanted, arrays, model_ms)
 
-    def _wanted(self, request: InferenceRequest) -> list[tuple[TensorSpec, bool]]:
+    def _wanted(self, request: InferenceRequest) -> Sequence[Wanted]:
         if not request.outputs:
             return self._in_binary if wants_binary(request) else self._in_json
-        wanted: dict[str, tuple[TensorSpec, bool]] = {}
+        wanted: dict[str, Wanted] = {}
         for index, output in enumerate(request.outputs):
             spec = self._outputs.get(output.name)
             if spec is None or output.name in wanted:
@@ -170,14 +184,14 @@ class ServedModel:
                     "the classification extension is not supported here",
                     field=f"outputs[{index}].parameters.classification",
                 )
-            wanted[output.name] = (spec, wants_binary(request, output))
+            wanted[output.name] = Wanted(spec, binary=wants_binary(request, output))
         return list(wanted.values())
 
-    def _refuse_json_of_binary_only(self, wanted: Sequence[tuple[TensorSpec, bool]]) -> None:
-        for spec, binary in wanted:
-            if not binary and spec.name in self._binary_only:
+    def _refuse_json_of_binary_only(self, wanted: Sequence[Wanted]) -> None:
+        for want in wanted:
+            if not want.binary and want.spec.name in self._binary_only:
                 raise InvalidRequestError(
-                    f"output {spec.name!r} is {spec.datatype}, which travels as binary data only; "
+                    f"output {want.spec.name!r} is {want.spec.datatype}, which travels as binary data only; "
                     'ask for it with parameters {"binary_data": true}',
                     field="outputs",
                 )
@@ -232,7 +246,7 @@ def infer(
     started_s = time.perf_counter()
     results = model.run(prepared, deadline_s=deadline_s)
     model_ms = (time.perf_counter() - started_s) * 1000
-    return model.finish(prepared, results, model_ms=model_ms)
+    return model.finish(prepared, results, model_ms)
 
 
 def _list(names: Sequence[str] | dict[str, Any]) -> str:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import threading
 import time
 from copy import copy
+from itertools import count
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 from shared.errors import LanewayError, ModelUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
 FAILURE_CACHE_S: Final = 10.0
 """How long a failed load is answered from memory, so that a broken model costs the others nothing."""
@@ -35,30 +35,24 @@ T = TypeVar("T", bound=Loaded)
 
 
 class Lease(Generic[T]):
-    """A loaded model with the number of its users. `with lease as model:` gives it back at the end.
+    """A loaded model with its users. `with lease as model:` gives it back at the end.
 
-    Leases of one model are the same object, entered once by `Sessions.use` and left once by `with`.
+    Leases of one model are the same object: entered by each `Sessions.use`, left by each `with`.
     """
 
-    __slots__ = ("_lock", "last_use", "model", "users")
+    __slots__ = ("last_use", "model", "users")
 
-    def __init__(self, model: T, lock: threading.Lock) -> None:
+    def __init__(self, model: T) -> None:
         self.model = model
-        self.users = 0
         self.last_use = 0
-        self._lock = lock
+        self.users: list[None] = []
+        """One entry a user. Appending and popping are atomic and need no lock."""
 
     def __enter__(self) -> T:
         return self.model
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        with self._lock:
-            self.users -= 1
+    def __exit__(self, *_: object) -> None:
+        self.users.pop()
 
 
 class _Load:
@@ -90,7 +84,7 @@ class Sessions(Generic[T]):
         self._leases: dict[tuple[str, str], Lease[T]] = {}
         self._loads: dict[tuple[str, str], _Load] = {}
         self._failures: dict[tuple[str, str], tuple[LanewayError, float]] = {}
-        self._uses = 0
+        self._ticks = count()
 
     def use(self, name: str, version: str) -> Lease[T]:
         """A lease of the model, loaded now if it is not; raises what its load raised.
@@ -98,13 +92,27 @@ class Sessions(Generic[T]):
         Every lease must be entered with `with`, exactly once.
         """
         key = (name, version)
-        with self._lock:
-            lease = self._leases.get(key)
-            if lease is not None:
-                lease.users += 1
-                self._uses = lease.last_use = self._uses + 1
+        lease = self._leases.get(key)
+        if lease is not None:
+            lease.users.append(None)
+            lease.last_use = next(self._ticks)
+            # Eviction takes a lease out of the dict before it looks for users: still in means ours.
+            if key in self._leases:
                 return lease
+            lease.users.pop()
         return self._use_after_load(key)
+
+    def get(self, name: str, version: str) -> T:
+        """The model without a lease, for a process that answers one request at a time.
+
+        Eviction happens only inside `get` and `use`, so what one thread alone is given stays.
+        """
+        lease = self._leases.get((name, version))
+        if lease is None:
+            with self.use(name, version) as model:
+                return model
+        lease.last_use = next(self._ticks)
+        return lease.model
 
     def loaded(self) -> list[tuple[str, str]]:
         """The models in memory, least recently used first."""
@@ -122,8 +130,8 @@ class Sessions(Generic[T]):
             with self._lock:
                 lease = self._leases.get(key)
                 if lease is not None:
-                    lease.users += 1
-                    self._uses = lease.last_use = self._uses + 1
+                    lease.users.append(None)
+                    lease.last_use = next(self._ticks)
                     return lease
                 self._raise_recent_failure(key)
                 flight = self._loads.get(key)
@@ -138,13 +146,13 @@ class Sessions(Generic[T]):
     def _load_for_all(self, key: tuple[str, str], flight: _Load) -> Lease[T]:
         try:
             self._make_room(self._estimate_bytes(*key))
-            lease = Lease(self._load(*key), self._lock)
+            lease = Lease(self._load(*key))
         except BaseException as error:
             self._fail(key, flight, error)
             raise
-        lease.users = 1
+        lease.users.append(None)
+        lease.last_use = next(self._ticks)
         with self._lock:
-            self._uses = lease.last_use = self._uses + 1
             self._leases[key] = lease
             del self._loads[key]
         flight.done.set()
@@ -174,14 +182,14 @@ class Sessions(Generic[T]):
         """Drop the least recently used idle models until `wanted_bytes` more fit, or none is idle."""
         evicted = []
         with self._lock:
-            idle = sorted(
-                (key for key, lease in self._leases.items() if lease.users == 0),
-                key=lambda key: self._leases[key].last_use,
-            )
-            for key in idle:
+            for key in sorted(self._leases, key=lambda key: self._leases[key].last_use):
                 if self._size_bytes() + wanted_bytes <= self._budget_bytes:
                     break
-                evicted.append(self._leases.pop(key))
+                lease = self._leases.pop(key)
+                if lease.users:
+                    self._leases[key] = lease
+                else:
+                    evicted.append(lease)
         # Freeing a session takes milliseconds; it happens as `evicted` goes, outside the lock.
 
     def _size_bytes(self) -> int:

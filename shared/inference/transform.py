@@ -77,6 +77,7 @@ class Transform:
             fault = _fault(array, spec, rows)
             if fault is not None:
                 raise self._failed(step, f"returned {spec.name!r} {fault}")
+            arrays[spec.name] = np.ascontiguousarray(array) if array.ndim else array
         return arrays
 
     def _failed(self, step: str, what: str) -> LanewayError:
