@@ -19,6 +19,7 @@ sys.path[:0] = folders.split(":")
 
 import numpy as np  # found only on the path set above
 import onnxruntime as ort  # as numpy
+
 from shared.catalog import load_catalog  # as numpy
 from shared.inference.session import load_session  # as numpy
 

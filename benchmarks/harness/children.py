@@ -19,7 +19,7 @@ from pathlib import Path
 from threading import Timer
 from typing import Any
 
-from harness.machine import busy_ms, wait_until_quiet
+from benchmarks.harness.machine import busy_ms, wait_until_quiet
 
 CHILDREN = Path(__file__).parent.parent / "children"
 _TIMEOUT_S = 120

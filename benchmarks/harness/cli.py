@@ -9,10 +9,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness import cold, layout, machine, report, session, warm
-from harness.bars import GROUPS
-from harness.figure import Effort, Figure, Skipped
-from harness.packages import ROOT, MissingModelError
+from benchmarks.harness import cold, layout, machine, report, session, warm
+from benchmarks.harness.bars import GROUPS
+from benchmarks.harness.figure import Effort, Figure, Skipped
+from benchmarks.harness.packages import ROOT, MissingModelError, remove_all
 
 # One entry per set of bars that share their children.
 MEASUREMENTS: tuple[tuple[tuple[str, ...], Callable[[Effort], list[Figure]]], ...] = (
@@ -31,7 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, show and write. Returns 1 with `--check` when a bar of the list is missed, else 0."""
     options = _parser().parse_args(arguments)
     console = Console(width=None if Console().is_terminal else 200)
-    figures, skipped = _measure(_groups(options.only), _effort(options), console)
+    try:
+        figures, skipped = _measure(_groups(options.only), _effort(options), console)
+    finally:
+        remove_all()
     report.show(figures, skipped, console)
     name = options.name or datetime.now(UTC).strftime("%Y-%m-%d")
     for path in report.write(options.output, name, machine.describe(), figures, skipped):
@@ -78,7 +81,7 @@ def _groups(text: str) -> tuple[str, ...]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="benchmarks/run.py", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one round of each: does it still run")
     parser.add_argument("--only", default="", metavar="C1,W4", help="bars to measure; default all")
     parser.add_argument("--rounds", type=int, default=9, help="fresh interpreters per variant (9)")

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from harness import packages
-from harness.children import Child, Patience, Sample, interleave
-from harness.events import infer_event, one_row_request, raw_inputs
-from harness.figure import Effort, Figure, noisy
-from harness.packages import EMBEDDING, ENVIRONMENT, TABULAR, Package
-from harness.spread import Spread, paired_ratio, spread
+from benchmarks.harness import packages
+from benchmarks.harness.children import Child, Patience, Sample, interleave
+from benchmarks.harness.events import infer_event, one_row_request, raw_inputs
+from benchmarks.harness.figure import Effort, Figure, noisy
+from benchmarks.harness.packages import EMBEDDING, ENVIRONMENT, TABULAR, Package
+from benchmarks.harness.spread import Spread, paired_ratio, spread
 
 _C2_PEERS = {"C2.fastapi": "fastapi_mangum", "C2.powertools": "powertools_resolver"}
 

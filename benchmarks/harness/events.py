@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.packages import BUILD, ROOT
+from benchmarks.harness.packages import BUILD, ROOT
 
 _NUMPY_NAMES = {"FP32": "float32", "FP64": "float64", "INT64": "int64"}
 

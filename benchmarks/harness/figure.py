@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harness.bars import Bar, bar_of
-from harness.children import Patience, Sample
-from harness.spread import Spread
+from benchmarks.harness.bars import Bar, bar_of
+from benchmarks.harness.children import Patience, Sample
+from benchmarks.harness.spread import Spread
 
 _NOISY_SHARE = 1 / 3
 

@@ -6,14 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from benchmarks.harness.figure import Effort, Figure
+from benchmarks.harness.packages import ROOT, TABULAR
+from benchmarks.harness.spread import spread
 from shared.repository import read_repository
 from stacks.packaging.assets import BuildContext
 from stacks.packaging.build import build_pool
 from stacks.packaging.layers import ONNX_RUNTIME, build_layer
-
-from harness.figure import Effort, Figure
-from harness.packages import ROOT, TABULAR
-from harness.spread import spread
 
 _ARCHITECTURES: tuple[Literal["x86_64", "arm64"], ...] = ("x86_64", "arm64")
 

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from shared.repository import read_repository
@@ -27,7 +28,8 @@ from stacks.packaging.models import side_files
 
 ROOT = Path(__file__).parents[2]
 PEERS = ROOT / "benchmarks" / "peers"
-BUILD = ROOT / "build" / "bench"
+BUILD = ROOT / "build" / "bench" / str(os.getpid())
+"""This run's own folder, removed at its end: two runs at once must not change each other's."""
 LAYER_PINS = ROOT / "layers" / "onnx_runtime" / "requirements.txt"
 _ZIP_DATE = datetime(1980, 1, 1, tzinfo=UTC).timestamp()
 
@@ -92,14 +94,16 @@ class Package:
         return ":".join(str(folder) for folder in self.folders)
 
 
+@cache
 def floor_package() -> Path:
     """A folder of numpy and onnxruntime alone, with bytecode that is fresh: the best case of a plain install."""
-    target = _emptied(BUILD / "floor")
+    target = _made(BUILD / "floor")
     _install(target, "numpy", "onnxruntime")
     compileall.compile_dir(str(target), quiet=2, workers=1)
     return target
 
 
+@cache
 def our_package(*models: str, repository: Path = ROOT / "models") -> Package:
     """Layer and pool package as `stacks.packaging` builds them for a pool of just these models.
 
@@ -111,7 +115,6 @@ def our_package(*models: str, repository: Path = ROOT / "models") -> Package:
     pool = build_pool(replace(whole, models=chosen), "shared", context)
     layer = build_layer(ONNX_RUNTIME, context)
     target = BUILD / f"ours-{'-'.join(models)}"
-    shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(pool.folder, target / "task")
     shutil.copytree(layer.folder, target / "opt")
     as_deployed(target)
@@ -122,9 +125,10 @@ def our_package(*models: str, repository: Path = ROOT / "models") -> Package:
     )
 
 
+@cache
 def peer_package(peer: str, model: BenchModel) -> Package:
     """One of `peers/` with the model beside it, as a zip of it arrives on Lambda."""
-    target = _emptied(BUILD / f"{peer}-{model.name}-{model.version}")
+    target = _made(BUILD / f"{peer}-{model.name}-{model.version}")
     entry = read_repository(ROOT / "models").models[model.name]
     _install(target, "-r", str(PEERS / peer / "requirements.txt"), *entry.spec.requirements)
     sources = [PEERS / peer / "app.py", *(PEERS / "common").glob("*.py")]
@@ -139,7 +143,7 @@ def peer_package(peer: str, model: BenchModel) -> Package:
 
 def fetch(requirement: str) -> Path:
     """The files of one package alone, without what it requires."""
-    target = _emptied(BUILD / "fetched")
+    target = _made(BUILD / "fetched")
     _install(target, "--no-deps", requirement)
     return target
 
@@ -151,12 +155,16 @@ def as_deployed(folder: Path) -> None:
         path.chmod(0o555 if path.suffix == ".so" else 0o444)
 
 
+def remove_all() -> None:
+    """Delete what this run has built."""
+    shutil.rmtree(BUILD, ignore_errors=True)
+
+
 def _files(folder: Path) -> Iterator[Path]:
     return (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
-def _emptied(folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
+def _made(folder: Path) -> Path:
     folder.mkdir(parents=True)
     return folder
 

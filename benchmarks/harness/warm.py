@@ -9,12 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness import packages
-from harness.children import Child, Sample, interleave
-from harness.events import infer_event, one_row_request, raw_inputs
-from harness.figure import Effort, Figure, noisy
-from harness.packages import EMBEDDING, ENVIRONMENT, SMALLEST, TABULAR, BenchModel, Package
-from harness.spread import paired_ratio, spread
+from benchmarks.harness import packages
+from benchmarks.harness.children import Child, Sample, interleave
+from benchmarks.harness.events import infer_event, one_row_request, raw_inputs
+from benchmarks.harness.figure import Effort, Figure, noisy
+from benchmarks.harness.packages import (
+    EMBEDDING,
+    ENVIRONMENT,
+    SMALLEST,
+    TABULAR,
+    BenchModel,
+    Package,
+)
+from benchmarks.harness.spread import paired_ratio, spread
 
 
 def measure_silent(effort: Effort) -> list[Figure]:

@@ -1,0 +1,104 @@
+"""The benchmarks themselves: that they still run, and that their arithmetic is right."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.harness import machine
+from benchmarks.harness.bars import BARS, GROUPS
+from benchmarks.harness.children import Sample
+from benchmarks.harness.cli import MEASUREMENTS
+from benchmarks.harness.figure import Figure, noisy
+from benchmarks.harness.spread import paired_ratio, spread
+
+ROOT = Path(__file__).parents[2]
+RUN = [sys.executable, "-m", "benchmarks", "--quick", "--name", "smoke"]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*RUN, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=280, check=False
+    )
+
+
+def test_a_quick_run_measures_ours_and_the_peers_and_writes_both_files(tmp_path: Path) -> None:
+    wanted = {"C1", "C2", "C6", "W1", "W2", "W4"}
+
+    done = run("--only", ",".join(sorted(wanted)), "--output", str(tmp_path))
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    written = json.loads((tmp_path / "smoke.json").read_text())
+    assert {figure["key"].split(".")[0] for figure in written["figures"]} == wanted
+    assert all(figure["value"]["median"] > 0 for figure in written["figures"] if figure["must"])
+    assert written["machine"]["cpu"]
+    assert written["machine"]["versions"]["onnxruntime"]
+    assert written["machine"]["date"] in (tmp_path / "smoke.md").read_text()
+
+
+def test_the_realtime_path_loads_no_aws_client_and_no_tracing(tmp_path: Path) -> None:
+    done = run("--only", "C6", "--check", "C6", "--output", str(tmp_path))
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_an_unknown_bar_is_refused_with_those_there_are() -> None:
+    done = run("--only", "C1,Z9")
+
+    assert done.returncode != 0
+    assert "Z9" in done.stderr
+    assert "W4" in done.stderr
+
+
+def test_every_bar_is_measured_by_exactly_one_measurement() -> None:
+    measured = [group for groups, _ in MEASUREMENTS for group in groups]
+
+    assert sorted(measured) == sorted(GROUPS)
+    assert len({bar.key for bar in BARS}) == len(BARS)
+
+
+def test_a_ratio_is_taken_between_samples_of_one_round() -> None:
+    slow_machine, fast_machine = [20.0, 10.0], [2.0, 1.0]
+
+    ratio = paired_ratio([slow_machine[0], fast_machine[0]], [slow_machine[1], fast_machine[1]])
+
+    assert (ratio.median, ratio.p25, ratio.p75, ratio.n) == (2.0, 2.0, 2.0, 2)
+
+
+def test_a_spread_has_the_quartiles() -> None:
+    assert spread([1, 2, 3, 4, 5]).p25 == 2
+    assert spread([1, 2, 3, 4, 5]).p75 == 4
+    with pytest.raises(ValueError, match="no values"):
+        spread([])
+
+
+@pytest.mark.parametrize(("median", "verdict"), [(1.3, "stretch"), (1.6, "met"), (1.61, "missed")])
+def test_the_verdict_is_by_the_median(median: float, verdict: str) -> None:
+    assert Figure(key="C1", value=spread([median])).verdict == verdict
+
+
+def test_a_figure_is_noisy_when_a_third_of_its_children_were_disturbed() -> None:
+    quiet = Sample(wall_ms=100, cpu_ms=100, foreign_ms=5, report=None)
+    disturbed = Sample(wall_ms=100, cpu_ms=100, foreign_ms=80, report=None)
+    unknown = Sample(wall_ms=100, cpu_ms=100, foreign_ms=None, report=None)
+
+    assert noisy([quiet, disturbed])
+    assert not noisy([quiet, quiet, quiet, disturbed])
+    assert not noisy([unknown])
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="the kernel does not say")
+def test_cpu_that_others_use_is_seen() -> None:
+    before_ms = machine.busy_ms()
+    burn = "import time\nwhile time.process_time() < 0.3: pass"
+
+    subprocess.run([sys.executable, "-c", burn], check=True, timeout=60)
+
+    after_ms = machine.busy_ms()
+    assert before_ms is not None
+    assert after_ms is not None
+    assert after_ms - before_ms >= 200
