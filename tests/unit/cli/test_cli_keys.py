@@ -2,13 +2,16 @@
 
 import hashlib
 import json
+import uuid
 
 import boto3
 import pytest
 from moto import mock_aws
 
-TABLE = "laneway-dev-keys"
-STAGE = ("--stage", "dev", "--region", "eu-west-1")
+# Other tests' moto may be running around this one's: a table of a name must be made once.
+DEPLOYED = f"dev{uuid.uuid4().hex[:8]}"
+TABLE = f"laneway-{DEPLOYED}-keys"
+STAGE = ("--stage", DEPLOYED, "--region", "eu-west-1")
 
 
 def make_table(name):
@@ -38,7 +41,9 @@ def account(monkeypatch):
 
 @pytest.fixture
 def table(account):  # noqa: ARG001  the fixture opens the fake account
-    return make_table(TABLE)
+    client = make_table(TABLE)
+    yield client
+    client.delete_table(TableName=TABLE)
 
 
 def test_create_prints_the_key_alone_on_stdout_and_keeps_only_its_hash(laneway, table):
@@ -74,7 +79,7 @@ def test_list_of_an_empty_table_says_how_to_make_a_key(laneway):
     result = laneway("keys", "list", *STAGE)
 
     assert result.exit_code == 0
-    assert "laneway keys create --stage dev" in result.stderr
+    assert f"laneway keys create --stage {DEPLOYED}" in result.stderr
 
 
 def test_revoke_marks_the_key_and_list_shows_it(laneway, table):
@@ -102,13 +107,13 @@ def test_a_stage_that_is_not_deployed_says_how_to_deploy_it(laneway):
     result = laneway("keys", "list", *STAGE)
 
     assert result.exit_code == 1
-    assert "make deploy STAGE=dev" in result.stderr
+    assert f"make deploy STAGE={DEPLOYED}" in result.stderr
     assert "Traceback" not in result.output
 
 
 @pytest.mark.usefixtures("account")
 def test_the_local_stage_is_that_of_make_dev(laneway, tmp_path):
-    client = make_table("the-local-table")
+    client = make_table(f"local-{TABLE}")
     (tmp_path / ".laneway").mkdir()
     aws = {
         "endpoint_url": "https://dynamodb.eu-west-1.amazonaws.com",
@@ -116,13 +121,13 @@ def test_the_local_stage_is_that_of_make_dev(laneway, tmp_path):
         "secret_access_key": "testing",
         "region": "eu-west-1",
     }
-    dev = {"endpoint": "http://127.0.0.1:9", "aws": aws, "tables": {"keys": "the-local-table"}}
+    dev = {"endpoint": "http://127.0.0.1:9", "aws": aws, "tables": {"keys": f"local-{TABLE}"}}
     (tmp_path / ".laneway" / "dev.json").write_text(json.dumps(dev))
 
     result = laneway("keys", "create")
 
     assert result.exit_code == 0, result.output
-    assert len(items(client, "the-local-table")) == 1
+    assert len(items(client, f"local-{TABLE}")) == 1
 
 
 def test_without_a_local_service_the_two_ways_out_are_told(laneway):
