@@ -40,7 +40,7 @@ class LambdaContext:
         return max(0, int((self._end_s - time.monotonic()) * 1000))
 
 
-@dataclass
+@dataclass(eq=False)
 class LocalFunction:
     """One function with one environment; `warm` is its provisioned concurrency, None without."""
 
