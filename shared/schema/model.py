@@ -118,8 +118,3 @@ class ErrorBody(ProtocolModel):
     field: str | None = Field(
         default=None, description="Where in the request, e.g. `inputs[0].shape`."
     )
-
-
-def config_type(datatype: str) -> str:
-    """A datatype as Triton's configuration spells it: `TYPE_FP32`, and `TYPE_STRING` for BYTES."""
-    return "TYPE_STRING" if datatype == "BYTES" else f"TYPE_{datatype}"

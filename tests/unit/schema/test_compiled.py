@@ -203,7 +203,7 @@ def test_a_tensor_nested_deeply_is_no_concern_of_the_validator():
 
 def test_the_run_time_side_loads_pydantic_core_and_not_pydantic():
     script = (
-        "import sys, json; from shared.schema import compiled, wire, raw; "
+        "import sys, json; from shared.schema import compiled, wire; "
         "compiled.load_validators(json.load(sys.stdin)); "
         "print([n for n in ('pydantic', 'numpy', 'asyncio', 'boto3') if n in sys.modules])"
     )

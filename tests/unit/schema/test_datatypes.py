@@ -7,7 +7,6 @@ import pytest
 from onnx import TensorProto, helper
 
 from shared.schema.datatypes import BY_ONNX_TYPE, DATATYPE_NAMES, DATATYPES
-from shared.schema.model import config_type
 
 
 def test_the_table_has_a_row_for_every_datatype():
@@ -33,5 +32,3 @@ def test_the_two_halves_travel_in_binary_only():
 def test_bytes_has_no_element_size_and_is_a_string_elsewhere():
     assert DATATYPES["BYTES"].size_bytes is None
     assert BY_ONNX_TYPE["tensor(string)"].name == "BYTES"
-    assert config_type("BYTES") == "TYPE_STRING"
-    assert config_type("BF16") == "TYPE_BF16"

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from shared.catalog import Catalog, Model, ModelVersion, SessionSpec, TensorSpec
+from shared.catalog import Catalog, FileSpec, Model, ModelVersion, SessionSpec, TensorSpec
 from shared.schema.compile import export_validators
 from shared.schema.compiled import load_validators
 from shared.schema.examples import example_request, golden_requests
@@ -24,7 +24,7 @@ def model(name, *, inputs, classes=("realtime",)):
         model=name,
         version="1",
         folder=f"models/{name}/1",
-        files=(),
+        files=(FileSpec(path="model.onnx", sha256="0" * 64, size_bytes=1),),
         graph_inputs=inputs,
         graph_outputs=(),
         inputs=inputs,
