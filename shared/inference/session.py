@@ -108,8 +108,8 @@ class ModelSession:
                 "left when it started"
             )
         if isinstance(error, InvalidArgument):
-            return SignatureError(f"{self._label} refused the input values: {_reason(error)}")
-        return ModelRunError(f"{self._label} failed while it ran: {_reason(error)}")
+            return SignatureError(f"{self._label} refused the input values: {reason(error)}")
+        return ModelRunError(f"{self._label} failed while it ran: {reason(error)}")
 
     def _run_values(
         self, output_names: Sequence[str], feeds: Mapping[str, NDArray[Any]], options: Any
@@ -148,7 +148,7 @@ def load_session(
     ) as error:  # onnxruntime's own exceptions share no base, and it raises others too
         raise ModelUnavailableError(
             f"onnxruntime cannot load model {version.model!r} version {version.version!r}: "
-            f"{_reason(error)}"
+            f"{reason(error)}"
         ) from error
     return ModelSession(version, session)
 
@@ -211,7 +211,7 @@ def _bits(value: OrtValue) -> NDArray[np.uint16]:
     return np.frombuffer(memory, np.uint16).reshape(shape)
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """What onnxruntime says, in its own words, without the source file that it names and the machine's paths."""
     text = str(error).rsplit("Status Message: ", 1)[-1].strip()
     line = text.partition("\n")[0]

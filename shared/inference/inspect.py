@@ -1,0 +1,151 @@
+"""What `laneway models add` learns of an ONNX file: its signature, its parts, how it behaves when run.
+
+Refuses, with the reason and the way out, what the protocol cannot carry or a function cannot run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from onnxruntime import InferenceSession
+
+from shared.catalog import ModelVersion, SessionSpec, TensorSpec
+from shared.inference.graph_scan import GraphScan, ModelRefusedError, scan
+from shared.inference.session import ModelSession, reason, session_options
+from shared.inference.trial import Trial, try_model
+from shared.limits import NAME_LENGTH_MAX, TENSOR_RANK_MAX
+from shared.schema.datatypes import BY_ONNX_TYPE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["ModelInspection", "ModelRefusedError", "inspect_model"]
+
+PLATFORM: Final = "onnx_onnxv1"
+DEFAULT_SESSION: Final = SessionSpec(
+    intra_op_threads=None, inter_op_threads=1, optimization="all", memory_arena=True
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInspection:
+    """What a manifest records, and what a `model.toml` can be proposed from."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    opset: dict[str, int]
+    producer: str
+    files: tuple[str, ...]
+    """The model's file first, then external data; relative to the model's folder."""
+    trial: Trial
+    """What running it with random inputs showed."""
+    platform: str = PLATFORM
+
+
+def inspect_model(path: Path, *, threads: int = 1) -> ModelInspection:
+    """Read, load and run the ONNX file at `path`. Raises ModelRefusedError."""
+    found = scan(path)
+    session = _load(path, threads=threads)
+    inputs = _signature(session.get_inputs(), "input", found)
+    outputs = _signature(session.get_outputs(), "output", found)
+    _check_mixture(inputs, outputs)
+    if not inputs:
+        raise ModelRefusedError("the model takes no input, so there is nothing to ask it")
+    served = ModelSession(_unlocked(path, inputs, outputs), session)
+    trial = try_model(served, session)
+    return ModelInspection(
+        inputs=inputs,
+        outputs=tuple(_ranked(spec, found, trial) for spec in outputs),
+        opset=found.opset,
+        producer=found.producer,
+        files=(path.name, *found.external_files),
+        trial=trial,
+    )
+
+
+def _load(path: Path, *, threads: int) -> InferenceSession:
+    try:
+        return InferenceSession(
+            str(path),
+            session_options(DEFAULT_SESSION, threads=threads),
+            providers=["CPUExecutionProvider"],
+        )
+    except Exception as error:
+        raise ModelRefusedError(f"onnxruntime cannot load {path.name}: {reason(error)}") from error
+
+
+def _signature(items: list[Any], kind: str, found: GraphScan) -> tuple[TensorSpec, ...]:
+    return tuple(_tensor(item, kind, found) for item in items)
+
+
+def _tensor(item: Any, kind: str, found: GraphScan) -> TensorSpec:
+    datatype = BY_ONNX_TYPE.get(item.type)
+    if datatype is None:
+        raise ModelRefusedError(
+            f"{kind} {item.name!r} is {item.type}, which the protocol cannot carry; "
+            f"{_way_out(item.type, found)}"
+        )
+    if kind == "input" and item.name in found.unranked:
+        raise ModelRefusedError(
+            f"input {item.name!r} declares no number of dimensions; export the model with a "
+            "shape, with names for the dimensions that are open"
+        )
+    if not 0 < len(item.name) <= NAME_LENGTH_MAX or len(item.shape) > TENSOR_RANK_MAX:
+        raise ModelRefusedError(
+            f"{kind} {item.name[:60]!r} has a name of more than {NAME_LENGTH_MAX} characters or "
+            f"more than {TENSOR_RANK_MAX} dimensions"
+        )
+    shape = tuple(
+        dimension if isinstance(dimension, int) and dimension >= 0 else -1
+        for dimension in item.shape
+    )
+    return TensorSpec(name=item.name, datatype=datatype.name, shape=shape)
+
+
+def _way_out(onnx_type: str, found: GraphScan) -> str:
+    if "ZipMap" in found.operators:
+        return 'export it with skl2onnx and options={"zipmap": False}, which gives plain arrays'
+    if onnx_type.startswith(("seq", "map", "optional", "sparse")):
+        return "export the model with plain tensors for outputs and inputs"
+    return "add a Cast to a datatype of the protocol at that place before exporting"
+
+
+def _check_mixture(inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> None:
+    datatypes = {spec.datatype for spec in inputs + outputs}
+    if {"BF16", "BYTES"} <= datatypes:
+        raise ModelRefusedError(
+            "the model has BF16 and string tensors together, which onnxruntime's Python binding "
+            "cannot pass in one call; cast one of them to another datatype before exporting"
+        )
+
+
+def _unlocked(
+    path: Path, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
+) -> ModelVersion:
+    """The version as it would be served, without the files that a manifest locks."""
+    return ModelVersion(
+        model=path.name,
+        version="(new)",
+        folder=str(path.parent),
+        files=(),
+        graph_inputs=inputs,
+        graph_outputs=outputs,
+        inputs=inputs,
+        outputs=outputs,
+        row_independent=False,
+        stacking_tolerance=None,
+    )
+
+
+def _ranked(spec: TensorSpec, found: GraphScan, trial: Trial) -> TensorSpec:
+    """An output that declares no rank gets the one that it had when run."""
+    rank = trial.output_ranks.get(spec.name)
+    if spec.name not in found.unranked:
+        return spec
+    if rank is None:
+        raise ModelRefusedError(
+            f"output {spec.name!r} declares no number of dimensions, and the model did not run with "
+            "random inputs to show it; export it with a shape"
+        )
+    return TensorSpec(name=spec.name, datatype=spec.datatype, shape=(-1,) * rank)
