@@ -1,0 +1,140 @@
+"""What each entry point loads, seen in a fresh interpreter as Lambda starts it: import, then a call.
+
+Without LAMBDA_TASK_ROOT aws_xray_sdk behaves otherwise and the wrong path would be measured.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shared.repository import compile_catalog, read_repository
+from shared.schema.compile import export_validators
+from shared.settings import AuthorizerSettings, IngressSettings, PoolAlias, RealtimeSettings
+
+PROJECT = Path(__file__).parents[2]
+EVENTS = PROJECT / "tests" / "events"
+AWS = {"boto3", "botocore", "s3transfer", "urllib3"}
+ARRAYS = {"numpy", "onnxruntime"}
+NEVER = {"aws_xray_sdk", "aws_cdk", "onnx", "pika", "moto", "httpx", "typer", "rich"}
+
+CALL = """
+import json, sys, types
+import {module} as entry
+context = types.SimpleNamespace(
+    function_name="f", memory_limit_in_mb=1769, invoked_function_arn="arn", aws_request_id="id",
+    get_remaining_time_in_millis=lambda: 9_000,
+)
+answer = entry.handler(json.load(open({event!r})), context)
+print("\\n" + json.dumps({{"answer": answer, "modules": sorted(sys.modules)}}))
+"""
+
+REALTIME = RealtimeSettings(stage="dev", pool="shared")
+INGRESS = IngressSettings(stage="dev", pool_aliases={"shared": PoolAlias(function="f")})
+AUTHORIZER = AuthorizerSettings(stage="dev", keys_table="keys")
+
+
+@pytest.fixture(scope="session")
+def package(small_models, tmp_path_factory):
+    """Sources, models and catalog, laid out as in a deployed package."""
+    folder = tmp_path_factory.mktemp("package")
+    for name in ("functions", "shared"):
+        (folder / name).symlink_to(PROJECT / name, target_is_directory=True)
+    (folder / "models").symlink_to(small_models, target_is_directory=True)
+    compiled = compile_catalog(read_repository(small_models), pool="shared")
+    catalog = compiled | {"validators": export_validators()}
+    (folder / "catalog.json").write_text(json.dumps(catalog))
+    return folder
+
+
+def start(package, module, settings, event):
+    """The answer of a fresh environment to `event`, and every module that it loaded on the way."""
+    script = CALL.format(module=module, event=str(EVENTS / f"{event}.json"))
+    env = settings.to_env() | {
+        "LAMBDA_TASK_ROOT": "/var/task",
+        "AWS_LAMBDA_FUNCTION_NAME": "f",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "PYTHONPATH": str(package),
+        "PATH": os.environ["PATH"],
+        "HOME": str(package),
+    }
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script],
+        env=env,
+        cwd=package,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    return told["answer"], set(told["modules"])
+
+
+def packages(modules):
+    return {name.split(".")[0] for name in modules}
+
+
+def test_realtime_answers_without_aws_pydantic_and_http(package):
+    answer, modules = start(package, "functions.realtime.handler", REALTIME, "infer_json")
+    assert answer["statusCode"] == 200
+    assert packages(modules) >= ARRAYS | {"pydantic_core", "orjson", "aws_lambda_powertools"}
+    assert packages(modules) & (AWS | NEVER | {"pydantic", "asyncio", "ssl"}) == set()
+    assert modules & {"http.client", "http.server", "urllib.request", "concurrent.futures"} == set()
+
+
+def test_realtime_answers_binary_and_gzip_with_the_same_modules(package):
+    _, json_modules = start(package, "functions.realtime.handler", REALTIME, "infer_json")
+    for event in ("infer_binary", "infer_gzip"):
+        answer, modules = start(package, "functions.realtime.handler", REALTIME, event)
+        assert answer["statusCode"] == 200
+        assert modules <= json_modules
+
+
+def test_ingress_answers_without_arrays_and_the_runtime(package):
+    answer, modules = start(package, "functions.ingress.handler", INGRESS, "model_metadata")
+    assert answer["statusCode"] == 200
+    assert packages(modules) & (ARRAYS | NEVER | {"pydantic"}) == set()
+
+
+def test_the_authorizer_decides_without_arrays_and_the_runtime(package):
+    # The recorded event has a malformed key, so no table is asked.
+    answer, modules = start(package, "functions.authorizer.handler", AUTHORIZER, "model_metadata")
+    assert answer == {"isAuthorized": False, "context": {}}
+    assert packages(modules) & (ARRAYS | NEVER | {"pydantic"}) == set()
+
+
+@pytest.mark.parametrize("name", ["realtime", "ingress", "authorizer"])
+def test_a_handler_loads_no_other_function(package, name):
+    settings = {"realtime": REALTIME, "ingress": INGRESS, "authorizer": AUTHORIZER}[name]
+    event = "infer_json" if name == "realtime" else "model_metadata"
+    _, modules = start(package, f"functions.{name}.handler", settings, event)
+    loaded = {module.split(".")[1] for module in modules if module.startswith("functions.")}
+    assert loaded <= {name, "api_gateway"}
+
+
+@pytest.mark.parametrize("name", ["realtime", "ingress", "authorizer"])
+def test_a_handler_without_its_settings_names_the_variable(package, name):
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", f"import functions.{name}.handler"],
+        env={"PYTHONPATH": str(package), "PATH": os.environ["PATH"], "AWS_DEFAULT_REGION": "x"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode != 0
+    assert "STAGE" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["realtime", "ingress", "authorizer"])
+def test_an_entry_point_is_wiring_under_60_lines(name):
+    lines = (PROJECT / "functions" / name / "handler.py").read_text().splitlines()
+    assert len(lines) < 60
