@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import orjson
 from pydantic_core import from_json
 
-from shared.errors import InvalidRequestError, MalformedBodyError
+from shared.errors import InvalidRequestError, MalformedBodyError, TooLargeError
 from shared.limits import COMPRESS_ANSWER_FROM_BYTES, DECODED_BODY_BYTES_MAX
 from shared.schema.compression import accepted_encoding, deflate, inflate, too_large
 from shared.schema.refusals import describe
@@ -26,6 +26,9 @@ HEADER_LENGTH: Final = "inference-header-content-length"
 """Header that gives the length of the JSON part, after the body's Content-Encoding is removed."""
 JSON_TYPE: Final = "application/json"
 BINARY_TYPE: Final = "application/octet-stream"
+
+JSON_BYTES_MAX: Final = DECODED_BODY_BYTES_MAX // 2
+"""Of the JSON part, decoded: parsed JSON takes up to 32 times its bytes (`[],[],...`), binary none."""
 
 _NOTHING: Final = memoryview(b"")
 _LENGTH_DIGITS_MAX: Final = 18
@@ -65,8 +68,16 @@ def open_body(
     if len(body) > max_decoded_bytes:
         raise too_large(max_decoded_bytes)
     if header_length is None:
-        return Frame(body, _NOTHING)
-    return _cut(memoryview(body), _header_length(header_length))
+        frame = Frame(body, _NOTHING)
+    else:
+        frame = _cut(memoryview(body), _header_length(header_length))
+    if len(frame.json) > JSON_BYTES_MAX:
+        raise TooLargeError(
+            f"the JSON part has {len(frame.json)} bytes, more than {JSON_BYTES_MAX}; send the "
+            "tensors in binary, or fewer rows in a request",
+            field="body",
+        )
+    return frame
 
 
 def _header_length(value: str | int) -> int:

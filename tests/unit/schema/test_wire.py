@@ -25,6 +25,7 @@ from shared.limits import COMPRESS_ANSWER_FROM_BYTES
 from shared.schema.compile import export_validators
 from shared.schema.compiled import load_validators
 from shared.schema.wire import (
+    JSON_BYTES_MAX,
     Answer,
     compress,
     join_answer,
@@ -164,6 +165,16 @@ def test_a_body_of_exactly_the_cap_is_taken(encoding):
 def test_a_plain_body_past_the_cap_is_refused():
     with pytest.raises(TooLargeError, match=str(CAP)):
         open_body(b" " * (CAP + 1), max_decoded_bytes=CAP)
+
+
+def test_a_json_part_that_would_fill_the_memory_once_parsed_is_refused_and_a_binary_one_is_not():
+    body = b"[" * (JSON_BYTES_MAX + 1)
+
+    with pytest.raises(TooLargeError, match="in binary"):
+        open_body(body)
+    with pytest.raises(TooLargeError, match="in binary"):
+        open_body(gzip.compress(body, 1), content_encoding="gzip", header_length=len(body))
+    assert len(open_body(body, header_length=2).tail) == JSON_BYTES_MAX - 1
 
 
 @pytest.mark.parametrize("encoding", ENCODERS)
