@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from cli.client.protocol import Call
     from cli.payload import Form
 
-SHOWN_VALUES_MAX = 24
+SHOWN_WHOLE_MAX = 24
+SHOWN_OF_LARGE = 8
 
 
 def infer(
@@ -139,8 +140,8 @@ def _show_result(result: Result) -> None:
 def _values(tensor: Tensor) -> str:
     """All values of a small tensor, nested; the first ones of a large one."""
     flat = [_readable(value) for value in tensor.flat()]
-    if len(flat) > SHOWN_VALUES_MAX:
-        shown = ", ".join(map(str, flat[:SHOWN_VALUES_MAX]))
+    if len(flat) > SHOWN_WHOLE_MAX:
+        shown = ", ".join(map(str, flat[:SHOWN_OF_LARGE]))
         return f"{shown}, ... ({len(flat)} values)"
     return json.dumps(replace(tensor, data=flat).tolist())
 
