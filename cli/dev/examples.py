@@ -8,13 +8,11 @@ from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
 from cli.dev.failures import DevError
+from cli.models.golden import GOLDEN_FILE, read_cases
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from shared.repository import ModelEntry, Repository
 
-GOLDEN: Final = "golden.json"
 _EMPTY: Final = {"BYTES": "", "BOOL": False}
 _REALTIME: Final = "realtime"
 
@@ -45,16 +43,10 @@ def examples(repository: Repository) -> list[Example]:
 
 def _request(entry: ModelEntry) -> tuple[bool, dict[str, Any]]:
     """Whether it is real input, and the request."""
-    golden = entry.folder / GOLDEN
+    golden = entry.folder / GOLDEN_FILE
     if golden.is_file():
-        for case in _cases(json.loads(golden.read_text())):
-            return True, case["request"]
+        return True, read_cases(golden)[0].request
     return False, {"inputs": [_zeros(tensor) for tensor in _inputs(entry)]}
-
-
-def _cases(golden: Any) -> Iterator[dict[str, Any]]:
-    """The cases of a golden file, which holds one or a list of them."""
-    yield from golden if isinstance(golden, list) else golden.get("cases", [golden])
 
 
 def _inputs(entry: ModelEntry) -> list[tuple[str, str, tuple[int, ...]]]:

@@ -21,7 +21,7 @@ import sys
 import time
 from pathlib import Path
 
-STOP_GRACE_S = 3.0
+STOP_GRACE_S = 1.0
 """How long the command's processes may take to end by themselves."""
 _REAP_PAUSE_S = 0.02
 _PR_SET_CHILD_SUBREAPER = 36

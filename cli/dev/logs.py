@@ -108,6 +108,10 @@ def render(timestamp_ms: int, function: str, message: str) -> Text | None:
     line.append(f"{function:<18} ", style="cyan")
     if fields is None:
         return line.append(message, style="red" if "Error" in message else "")
+    if "allowed" in fields:  # the authorizer's line: a granted call has a line of its own
+        return (
+            None if fields["allowed"] else line.append("refused: not a valid key", style="yellow")
+        )
     return _request(line, fields) if "latency_ms" in fields else _record(line, fields)
 
 

@@ -26,6 +26,7 @@ from cli.dev.state import Running, require_free_port
 from cli.dev.terminal import commands
 from cli.dev.watch import Watcher, describe
 from cli.dev.workers import live_versions, retire, workers
+from cli.models.pull import pull
 from shared.keys import API_KEY_HEADER, DynamoKeyStore, create_key
 from shared.repository import RepositoryError, read_repository
 
@@ -41,6 +42,9 @@ PREFIX: Final = f"laneway-{deploy.STAGE}-"
 KEYS_TABLE: Final = f"{PREFIX}keys"
 FIRST_ANSWER_TIMEOUT_S: Final = 60.0
 _HEARTBEAT_S: Final = 1.0
+
+
+Changes = queue.Queue[set[Path]]
 
 
 class Stopped(BaseException):
@@ -62,15 +66,19 @@ def serve(target: Target, terminal: Terminal) -> None:
     """Run the service until it is asked to stop; DevError when it cannot start."""
     begin = time.monotonic()
     forget_aws_settings()
-    sample = examples(read_repository(target.models))[0]
     require_free_port(target.port)
     with target.state.held(), contextlib.ExitStack() as cleanup, _interruptible(terminal):
+        with terminal.step("model weights"):
+            pull(target.models)
+        changes: Changes = queue.Queue()
+        cleanup.enter_context(Watcher(target.project, target.models, changes.put))
+        sample = examples(read_repository(target.models))[0]
         service = _start(target, terminal, cleanup)
         _first_answer(service.running, sample)
         target.state.publish(service.running)
         shown = commands(service.running, sample, target.state.folder / "examples", _laneway())
         terminal.ready(service.running, shown, after_s=time.monotonic() - begin)
-        _run(service, cleanup)
+        _run(service, changes, cleanup)
 
 
 def _start(target: Target, terminal: Terminal, cleanup: contextlib.ExitStack) -> Service:
@@ -92,13 +100,10 @@ def _start(target: Target, terminal: Terminal, cleanup: contextlib.ExitStack) ->
     )
 
 
-def _run(service: Service, cleanup: contextlib.ExitStack) -> None:
+def _run(service: Service, changes: Changes, cleanup: contextlib.ExitStack) -> None:
     """Show the log and redeploy what changes, until a signal ends it."""
-    changes: queue.Queue[set[Path]] = queue.Queue()
     follower = cleanup.enter_context(LogFollower(service.clients.logs, service.terminal.line))
     follower.follow(_log_groups(service.clients))
-    target = service.target
-    cleanup.enter_context(Watcher(target.project, target.models, changes.put))
     while True:
         changed = _next_change(changes, service.process)
         if changed:
@@ -106,7 +111,7 @@ def _run(service: Service, cleanup: contextlib.ExitStack) -> None:
             follower.follow(_log_groups(service.clients))
 
 
-def _next_change(changes: queue.Queue[set[Path]], process: Guarded) -> set[Path]:
+def _next_change(changes: Changes, process: Guarded) -> set[Path]:
     """All that changed since the last call; empty when nothing did for a while."""
     if process.poll() is not None:
         raise DevError(f"The emulator ended.\n\n{process.tail()}")

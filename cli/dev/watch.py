@@ -20,22 +20,27 @@ if TYPE_CHECKING:
 WATCHED: Final = ("functions", "shared", "stacks", "layers", "app.py", "cdk.json")
 QUIET_MS: Final = 300
 """Changes closer together than this are one: editors and exporters write in several steps."""
+_TICK_MS: Final = 500
+"""How often the thread looks whether it should stop; also when it is known to watch."""
+_START_TIMEOUT_S: Final = 10.0
 _NAMED_FILES_MAX: Final = 3
 _IGNORED_NAMES: Final = ("__pycache__", "build", "cdk.out", "node_modules")
 _IGNORED_SUFFIXES: Final = (".md", ".pyc", ".swp", ".tmp", "~")
 
 
 class Watcher:
-    """Calls `on_change` with what changed, from a thread, until it is stopped."""
+    """Calls `on_change` with what changed, from a thread; inside its `with` block nothing is missed."""
 
     def __init__(self, project: Path, models: Path, on_change: Callable[[set[Path]], None]) -> None:
         self._paths = [models, *(project / name for name in WATCHED)]
         self._on_change = on_change
         self._stop = threading.Event()
+        self._watching = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
+        self._watching.wait(_START_TIMEOUT_S)
         return self
 
     def __exit__(
@@ -59,12 +64,15 @@ class Watcher:
             *present,
             watch_filter=self._matters,
             debounce=QUIET_MS,
-            rust_timeout=500,
+            rust_timeout=_TICK_MS,
+            yield_on_timeout=True,
             stop_event=self._stop,
             raise_interrupt=False,
         )
         for changes in batches:
-            self._on_change(_paths(changes))
+            self._watching.set()
+            if changes:
+                self._on_change(_paths(changes))
 
 
 def matters(path: Path) -> bool:

@@ -1,0 +1,42 @@
+"""The deployed service, started once and shared by the tests of this folder."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.local_service import (
+    LANEWAY,
+    PROJECT,
+    START_TIMEOUT_S,
+    LocalService,
+    free_port,
+    local_service,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def copied_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The models of this repository, in a folder that tests may change."""
+    folder = tmp_path_factory.mktemp("repository") / "models"
+    shutil.copytree(PROJECT / "models", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    subprocess.run([LANEWAY, "models", "pull", "--models", folder], check=True, timeout=120)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def service(
+    tmp_path_factory: pytest.TempPathFactory, copied_models: Path
+) -> Iterator[LocalService]:
+    """The deployed service that all tests of this folder share."""
+    state = tmp_path_factory.mktemp("laneway")
+    with local_service(state, copied_models, free_port()) as service:
+        service.wait_for("ready after", timeout_s=START_TIMEOUT_S)
+        yield service

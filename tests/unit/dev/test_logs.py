@@ -1,0 +1,89 @@
+"""How a function's log line is told to a person."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cli.dev.logs import render
+
+NOON_MS = 1_795_262_400_000
+
+
+def told(message):
+    line = render(NOON_MS, "shared-realtime", message)
+    return None if line is None else line.plain
+
+
+def request(**fields):
+    return json.dumps({"level": "INFO", "message": "request", "latency_ms": 12.34, **fields})
+
+
+def test_a_request_is_one_line_with_status_model_and_times():
+    line = told(request(status=200, model="iris", version="2", model_ms=3.21))
+    assert "shared-realtime" in line
+    assert line.endswith("200 iris 2  12.3 ms, model 3.2 ms")
+
+
+def test_a_cold_start_is_said():
+    assert told(request(status=200, model="iris", cold_start=True)).endswith("cold start")
+
+
+@pytest.mark.parametrize(("status", "colour"), [(200, "green"), (404, "yellow"), (500, "red")])
+def test_the_status_has_the_colour_of_its_kind(status, colour):
+    line = render(NOON_MS, "ingress", request(status=status))
+    styles = [str(span.style) for span in line.spans if line.plain[span.start :].startswith("20")]
+    styles += [
+        str(span.style) for span in line.spans if str(status) in line.plain[span.start : span.end]
+    ]
+    assert any(colour in style for style in styles)
+
+
+def test_a_refusal_has_its_code():
+    assert told(request(status=404, code="model_not_found")).endswith("model_not_found")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "START RequestId: 1 Version: 2",
+        "END RequestId: 1",
+        "REPORT RequestId: 1\tDuration: 2 ms",
+        "",
+    ],
+)
+def test_what_only_the_platform_cares_about_is_left_out(message):
+    assert told(message) is None
+
+
+def test_an_error_keeps_its_frames_the_cause_first():
+    frames = [{"file": "transform.py", "line": 7, "function": "preprocess"}]
+    trace = [
+        {"type": "TransformError", "module": "shared.errors", "frames": []},
+        {"type": "KeyError", "module": "builtins", "frames": frames},
+    ]
+    line = told(
+        json.dumps(
+            {
+                "level": "ERROR",
+                "message": "failure",
+                "exception_name": "KeyError",
+                "stack_trace": trace,
+            }
+        )
+    )
+    assert line.splitlines()[0].endswith("ERROR failure KeyError")
+    assert "transform.py:7 in preprocess" in line
+    assert line.index("builtins.KeyError") < line.index("shared.errors.TransformError")
+
+
+def test_a_plain_print_is_shown_as_it_is():
+    assert told("hello from the transform").endswith("hello from the transform")
+
+
+def test_a_granted_call_is_not_told_twice_and_a_refused_one_is_told():
+    assert told(json.dumps({"message": "authorization", "allowed": True})) is None
+    assert told(json.dumps({"message": "authorization", "allowed": False})).endswith(
+        "refused: not a valid key"
+    )
