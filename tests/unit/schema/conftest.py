@@ -1,0 +1,8 @@
+"""Hypothesis without a clock: an example that waits for a busy machine is not a failure."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
