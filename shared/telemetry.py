@@ -17,11 +17,22 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import orjson
-from aws_lambda_powertools import Logger
-from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+# Powertools imports botocore where it finds it, only to put its own name into the User-Agent of AWS
+# calls (aws_lambda_powertools/shared/user_agent.py, 3.37.0), and does without where it does not.
+# Lambda's runtime has botocore, and the realtime function makes no AWS call.
+_HIDDEN: Final = "botocore" not in sys.modules
+if _HIDDEN:
+    sys.modules["botocore"] = None  # type: ignore[assignment]  # what makes an import fail, by the language's reference
+try:
+    from aws_lambda_powertools import Logger
+    from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
+finally:
+    if _HIDDEN:
+        del sys.modules["botocore"]
 
 NAMESPACE: Final = "Laneway"
 CLIENT_ERROR_STATUS: Final = 400
