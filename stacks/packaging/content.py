@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from stacks.packaging.bytecode import compile_tree
 from stacks.packaging.cache import built, digest_of, file_digest
+from stacks.packaging.prune import INSTALLER_TRACES, prune
 from stacks.packaging.requirements import install
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 PACKAGE_ROOT = "/var/task"
 """Where Lambda unpacks a function's package."""
-_RECIPE = "2"
+_RECIPE = "3"
 """Raised when the way a package is made changes."""
 
 
@@ -52,6 +53,7 @@ def build_package(name: str, content: Content, context: BuildContext) -> Asset:
 
     def build(folder: Path) -> None:
         install(content.requirements, folder, context)
+        prune(folder, INSTALLER_TRACES)
         for place, path in content.copied.items():
             target = folder / place
             target.parent.mkdir(parents=True, exist_ok=True)

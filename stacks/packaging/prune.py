@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from pathlib import Path
 
+INSTALLER_TRACES: Final = ("bin", ".lock", "**/__pycache__")
+"""What installing leaves behind: scripts, uv's lock file, bytecode that would not validate."""
+
 EVERYWHERE: Final = (
-    "bin",
-    "**/__pycache__",
+    *INSTALLER_TRACES,
     "**/tests",
     "**/*.pyi",
     "**/*.pxd",

@@ -138,6 +138,12 @@ def _role(scope: Construct, log_group: logs.LogGroup, name: str) -> iam.Role:
 
 
 def _acknowledge(function: LanewayFunction, stage: Stage) -> None:
+    acknowledge(
+        function,
+        rule="AwsSolutions-L1",
+        reason="The runtime is the minor version of the interpreter that the project is tested on, "
+        "and its bytecode is in the package; a later one comes with a later environment.",
+    )
     if stage.tracing:
         acknowledge(
             function.role,
