@@ -32,7 +32,8 @@ from cli.client.errors import (
     UnauthorizedError,
     UnavailableError,
 )
-from cli.client.protocol import ModelMetadata, Result, ServerMetadata, TensorSpec
+from cli.client.metadata import ModelMetadata, ServerMetadata, TensorSpec
+from cli.client.protocol import Result
 from cli.client.retry import NO_RETRIES, RetryPolicy
 from cli.client.sync import Laneway
 from cli.client.tensors import Tensor

@@ -26,13 +26,15 @@ from cli.client.errors import (
     ServiceError,
     StatusError,
 )
-from cli.client.protocol import Call, infer_call, model_path, parse_model, parse_server
+from cli.client.metadata import parse_model, parse_server
+from cli.client.protocol import Call, infer_call, model_path
 from cli.client.retry import NO_RETRIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cli.client.protocol import ModelMetadata, Result, ServerMetadata
+    from cli.client.metadata import ModelMetadata, ServerMetadata
+    from cli.client.protocol import Result
     from cli.client.retry import RetryPolicy
 
 

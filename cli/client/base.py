@@ -19,7 +19,8 @@ from cli.client.errors import (
     StatusError,
 )
 from cli.client.failures import failure_of
-from cli.client.protocol import HEADER_LENGTH, Call, Result, parse_json, parse_result, tensor_from
+from cli.client.metadata import parse_json
+from cli.client.protocol import HEADER_LENGTH, Call, Result, parse_result, tensor_from
 from cli.client.retry import RetryPolicy
 from cli.client.settings import resolve_target
 from cli.client.tensors import Tensor, is_array
@@ -27,7 +28,7 @@ from cli.client.tensors import Tensor, is_array
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cli.client.protocol import ModelMetadata
+    from cli.client.metadata import ModelMetadata
 
 USER_AGENT: Final = "laneway-python"
 

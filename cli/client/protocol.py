@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from cli.client.errors import InputError, ProtocolError
+from cli.client.metadata import TensorSpec, parse_json, parse_spec
 from cli.client.tensors import BINARY_ONLY, FIXED, Tensor, from_array, is_array
 
 if TYPE_CHECKING:
@@ -31,38 +32,6 @@ class Call:
     path: str
     headers: Mapping[str, str] = field(default_factory=dict)
     content: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
-    """What a model says of one input or output; -1 is a dimension of any size."""
-
-    name: str
-    datatype: str
-    shape: tuple[int, ...]
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.datatype} [{', '.join(map(str, self.shape))}]"
-
-
-@dataclass(frozen=True, slots=True)
-class ModelMetadata:
-    """A model's signature."""
-
-    name: str
-    versions: tuple[str, ...]
-    platform: str
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ServerMetadata:
-    """What the service says of itself."""
-
-    name: str
-    version: str
-    extensions: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,36 +135,6 @@ def parse_result(body: bytes, header_length: str | None) -> Result:
     )
 
 
-def parse_json(body: bytes) -> dict[str, Any]:
-    """A JSON object; anything else is a `ProtocolError`."""
-    try:
-        value = json.loads(body)
-    except ValueError as error:
-        raise ProtocolError(f"the answer is not JSON: {body[:200]!r}") from error
-    if not isinstance(value, dict):
-        raise ProtocolError(f"the answer is not a JSON object: {body[:200]!r}")
-    return value
-
-
-def parse_model(body: bytes) -> ModelMetadata:
-    """The answer of a model's metadata call."""
-    value = parse_json(body)
-    return ModelMetadata(
-        name=str(value.get("name", "")),
-        versions=tuple(value.get("versions") or ()),
-        platform=str(value.get("platform", "")),
-        inputs=tuple(_spec(member) for member in value.get("inputs") or ()),
-        outputs=tuple(_spec(member) for member in value.get("outputs") or ()),
-    )
-
-
-def parse_server(body: bytes) -> ServerMetadata:
-    """The answer of `GET /v2`."""
-    value = parse_json(body)
-    extensions = tuple(value.get("extensions") or ())
-    return ServerMetadata(str(value.get("name", "")), str(value.get("version", "")), extensions)
-
-
 def _member(name: str, tensor: Tensor, binary: bool, tail: list[bytes]) -> dict[str, Any]:
     """The header's member for one input; its bytes, if it travels packed, go to `tail`."""
     member: dict[str, Any] = {
@@ -229,7 +168,7 @@ def _text(value: Any) -> Any:
 
 def _tensor(member: dict[str, Any], body: bytes, start: int) -> tuple[Tensor, int]:
     """The tensor of an output's `member`, and where the next binary tensor starts in `body`."""
-    spec = _spec(member)
+    spec = parse_spec(member)
     size = (member.get("parameters") or {}).get("binary_data_size")
     if size is None:
         return Tensor(spec.datatype, spec.shape, Tensor.of("", member.get("data", [])).data), start
@@ -244,12 +183,3 @@ def _fits(spec: TensorSpec, size_bytes: int) -> bool:
         return True
     element_bytes = struct.calcsize("<" + FIXED[spec.datatype][0])
     return size_bytes == element_bytes * math.prod(spec.shape)
-
-
-def _spec(member: dict[str, Any]) -> TensorSpec:
-    try:
-        return TensorSpec(
-            str(member["name"]), str(member["datatype"]), tuple(map(int, member["shape"]))
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ProtocolError(f"not a tensor's name, datatype and shape: {member!r:.200}") from error

@@ -97,6 +97,8 @@ class Tensor:
             raise InputError(
                 f"{self.datatype} cannot be packed from a list; pass a numpy array of that dtype"
             )
+        if self.datatype == "BOOL" and not all(value in (0, 1) for value in self.data):
+            raise InputError("a BOOL value must be true or false")
         try:
             return struct.pack(f"<{len(self.data)}{FIXED[self.datatype][0]}", *self.data)
         except (struct.error, OverflowError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,10 +18,23 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys of a stage.")
 
+# A tenant becomes a part of keys, prefixes and log lines, so it must not hold their separators.
+_TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def _tenant(value: str) -> str:
+    if not _TENANT.fullmatch(value):
+        raise typer.BadParameter(
+            "use 1 to 64 letters, digits, '.', '_' and '-', a letter or digit first"
+        )
+    return value
+
 
 @app.command()
 def create(
-    tenant: Annotated[str, typer.Option(help="Whom the key's jobs belong to.")] = "default",
+    tenant: Annotated[
+        str, typer.Option(callback=_tenant, help="Whom the key's requests belong to.")
+    ] = "default",
     name: Annotated[str, typer.Option(help="A word for people, to tell keys apart.")] = "",
     stage: StageOption = LOCAL,
     region: RegionOption = None,

@@ -60,6 +60,14 @@ def test_create_prints_the_key_alone_on_stdout_and_keeps_only_its_hash(laneway, 
     assert key not in result.stderr
 
 
+@pytest.mark.parametrize("tenant", ["a/b", "", "a b", "-a", "a\nb", "x" * 65])
+def test_a_tenant_that_could_not_be_part_of_a_prefix_is_refused(laneway, table, tenant):
+    result = laneway("keys", "create", "--tenant", tenant, *STAGE)
+
+    assert result.exit_code == 2
+    assert items(table) == []
+
+
 def test_list_shows_ids_and_tenants_and_never_a_key(laneway, table):
     first = laneway("keys", "create", "--tenant", "acme", *STAGE).stdout.strip()
     laneway("keys", "create", "--tenant", "globex", *STAGE)
