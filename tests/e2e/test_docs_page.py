@@ -84,7 +84,7 @@ def test_the_page_shows_a_refusal_with_its_reason(page):
     request.send_keys('{"inputs": []}')
     status, answer = send(page, "breast-cancer")
     assert "400" in status
-    assert "features" in answer["error"]
+    assert "inputs" in answer["error"]
 
 
 def test_the_page_fetches_nothing_from_elsewhere(page, service):

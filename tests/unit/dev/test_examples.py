@@ -1,0 +1,55 @@
+"""Which request the local service sends first and prints."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cli.dev.examples import examples
+from cli.dev.failures import DevError
+from cli.dev.state import AwsAccess, Running
+from cli.dev.terminal import commands
+from shared.repository import read_repository
+
+RUNNING = Running(
+    endpoint="http://127.0.0.1:1/api",
+    api_key="lw_x",
+    aws=AwsAccess(endpoint_url="", access_key_id="", secret_access_key="", region=""),
+)
+
+
+def test_a_golden_request_is_real_and_comes_first(project_models):
+    found = examples(read_repository(project_models))
+    assert all(example.is_real for example in found)
+    sizes = [len(json.dumps(example.request)) for example in found]
+    assert sizes == sorted(sizes)
+
+
+def test_a_model_without_golden_answers_gets_zeros_in_its_shape(small_models):
+    found = {example.model: example for example in examples(read_repository(small_models))}
+    assert not found["scale"].is_real
+    assert [tensor["name"] for tensor in found["scale"].request["inputs"]] == ["x"]
+
+
+def test_models_that_do_not_answer_in_real_time_have_none(small_models):
+    assert "queued" not in {example.model for example in examples(read_repository(small_models))}
+
+
+def test_a_repository_without_a_realtime_model_is_refused_with_the_way_out(tmp_path, small_models):
+    shutil.copy(small_models / "pools.toml", tmp_path)
+    shutil.copytree(small_models / "queued", tmp_path / "queued")
+    with pytest.raises(DevError, match="laneway models add"):
+        examples(read_repository(tmp_path))
+
+
+def test_the_commands_name_the_model_the_key_and_a_file_with_the_request(tmp_path, small_models):
+    example = examples(read_repository(small_models))[0]
+    infer, ready, laneway = commands(RUNNING, example, tmp_path / "examples", "laneway")
+    assert f"/v2/models/{example.model}/infer" in infer
+    assert "/v2/health/ready" in ready
+    path = laneway.split("--input ")[1]
+    assert json.loads(Path(path).read_text()) == example.request
+    assert "x-api-key: lw_x" in infer
