@@ -19,6 +19,38 @@ Names = Annotated[list[str] | None, typer.Argument(help="Models; default: all of
 MODELS = Path("models")
 
 
+@app.command()
+def add(
+    file: Annotated[Path, typer.Argument(help="An ONNX file, external data beside it.")],
+    *,
+    name: Annotated[str, typer.Option(help="The model's name: a-z, 0-9 and -.")],
+    version: Annotated[str | None, typer.Option(help="Default: the next number.")] = None,
+    description: Annotated[str, typer.Option(help="One line for people.")] = "",
+    pool: Annotated[str, typer.Option(help="A table of pools.toml.")] = "shared",
+    models: Repository = MODELS,
+) -> None:
+    """Take an ONNX file in: inspect it, run it, copy it, write model.toml and manifest.json."""
+    from cli.models.add import add as add_model
+    from cli.models.summary import summary
+
+    added = add_model(file, models, name=name, version=version, description=description, pool=pool)
+    for line in summary(added, models):
+        say(line)
+
+
+@app.command()
+def lock(
+    names: Names = None,
+    models: Repository = MODELS,
+    measure: Annotated[bool, typer.Option(help="Run every model again.")] = False,
+) -> None:
+    """Write manifests and requirement locks anew after a change that was meant."""
+    from cli.models.lock import lock as lock_models
+
+    for file in lock_models(models, names or (), measure=measure):
+        say(f"{file.path}: {file.state}")
+
+
 @app.command("list")
 def list_(models: Repository = MODELS) -> None:
     """Show every model of the repository."""

@@ -65,3 +65,31 @@ def test_a_version_without_a_manifest_is_refused_with_the_way_out(repository):
     with pytest.raises(RepositoryError, match="laneway models lock breast-cancer"):
         use(folder, "3")
     assert read_model(folder / "model.toml").spec.default_version == "2"
+
+
+def test_the_lineage_follows_the_default_version_and_none_is_lost(repository):
+    folder = repository / "breast-cancer"
+    forest, tree = {"accuracy": 0.979, "roc_auc": 0.9845}, {"accuracy": 0.909, "roc_auc": 0.9477}
+    path = folder / "model.toml"
+    edited = path.read_text(encoding="utf-8").replace("426 of 569 rows", "426 rows")
+    path.write_text(edited, encoding="utf-8")
+
+    use(folder, "1")
+
+    entry = read_model(path)
+    assert entry.spec.lineage.metrics == tree
+    assert entry.manifests["2"].lineage.metrics == forest
+    assert entry.manifests["2"].lineage.training_data.endswith("426 rows")
+
+
+def test_every_comment_survives(repository):
+    folder = repository / "breast-cancer"
+    path = folder / "model.toml"
+    path.write_text("# ours\n" + path.read_text(encoding="utf-8") + "# the end\n", encoding="utf-8")
+
+    use(folder, "1")
+
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("# ours\n")
+    assert text.endswith("# the end\n")
+    assert '# "2" is a random forest' in text
