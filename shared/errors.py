@@ -8,12 +8,17 @@
     |   +-- NonFiniteInputError ....... 400 non_finite_input
     |   +-- TransformRefusedError ..... 400 transform_refused: the model's own transform refused the input
     |   +-- UnsupportedClassError ..... 400 latency_class_not_offered
+    |   +-- UriNotAllowedError ........ 400 uri_not_allowed: a place that the tenant may not name
     |   +-- UnauthorizedError ......... 401 unauthorized
     |   +-- ForbiddenError ............ 403 forbidden
     |   +-- NotFoundError ............. 404 not_found
     |   |   +-- ModelNotFoundError .... 404 model_not_found
     |   |   +-- VersionNotFoundError .. 404 version_not_found
+    |   |   +-- JobNotFoundError ...... 404 job_not_found: or another tenant's, which looks the same
     |   +-- MethodNotAllowedError ..... 405 method_not_allowed
+    |   +-- ConflictError ............. 409 conflict: the same id or key with another payload
+    |   +-- NotFinishedError .......... 409 not_finished: the job has no result yet
+    |   +-- GoneError ................. 410 gone: the job ended without a result, or it was removed
     |   +-- TooLargeError ............. 413 too_large: the body, or the answer to it
     |   +-- MediaTypeError ............ 415 unsupported_media_type
     +-- ServiceError .................. ours (5xx)
@@ -25,6 +30,8 @@
         +-- NotSupportedError ......... 501 not_supported: a call of the protocol that we do not serve
         +-- UnavailableError .......... 503 unavailable
             +-- ModelUnavailableError . 503 model_unavailable: the model cannot be loaded now
+            +-- StoreUnavailableError . 503 store_unavailable: jobs or payloads cannot be read or written
+            +-- QueueUnavailableError . 503 queue_unavailable: the broker does not take messages
             +-- DeadlineExceededError . 503 deadline_exceeded: the run was stopped at its deadline
 
 Messages hold the facts (what came, what was expected) and the way out; they never hold a tensor's
@@ -101,6 +108,12 @@ class UnsupportedClassError(CallerError):
     code = "latency_class_not_offered"
 
 
+class UriNotAllowedError(CallerError):
+    """A URI that the tenant may not read from or write to."""
+
+    code = "uri_not_allowed"
+
+
 class UnauthorizedError(CallerError):
     """No credential, or one that is not known."""
 
@@ -134,6 +147,12 @@ class VersionNotFoundError(NotFoundError):
     code = "version_not_found"
 
 
+class JobNotFoundError(NotFoundError):
+    """The tenant has no job or batch of this id."""
+
+    code = "job_not_found"
+
+
 class MethodNotAllowedError(CallerError):
     """The address exists and does not take this method."""
 
@@ -143,6 +162,28 @@ class MethodNotAllowedError(CallerError):
     def __init__(self, message: str, *, allow: str) -> None:
         super().__init__(message)
         self.allow = allow
+
+
+class ConflictError(CallerError):
+    """The id or the idempotency key belongs to another payload."""
+
+    status = 409
+    code = "conflict"
+
+
+class NotFinishedError(CallerError):
+    """The job has no result yet; ask again later."""
+
+    status = 409
+    code = "not_finished"
+    retryable = True
+
+
+class GoneError(CallerError):
+    """The job ended without a result, or its result was removed."""
+
+    status = 410
+    code = "gone"
 
 
 class TooLargeError(CallerError):
@@ -210,6 +251,18 @@ class ModelUnavailableError(UnavailableError):
     """The model cannot be loaded now."""
 
     code = "model_unavailable"
+
+
+class StoreUnavailableError(UnavailableError):
+    """Jobs or payloads cannot be read or written now."""
+
+    code = "store_unavailable"
+
+
+class QueueUnavailableError(UnavailableError):
+    """The broker does not take or give messages now."""
+
+    code = "queue_unavailable"
 
 
 class DeadlineExceededError(UnavailableError):
