@@ -80,16 +80,17 @@ def metric(
     *,
     statistic: str,
     stage: Stage,
-    label: str | None = None,
 ) -> cloudwatch.Metric:
-    """A metric at the stage's alarm period."""
+    """A metric at the stage's alarm period.
+
+    It has no label: with one, an alarm on it would be written as metric math.
+    """
     return cloudwatch.Metric(
         namespace=namespace,
         metric_name=name,
         dimensions_map=dict(dimensions),
         statistic=statistic,
         period=Duration.seconds(stage.alarms.period_s),
-        label=label,
     )
 
 

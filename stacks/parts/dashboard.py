@@ -47,19 +47,36 @@ class StageDashboard(Construct):
             ),
         )
         page.add_widgets(
-            _graph("Requests by model", [model.requests for model in models]),
+            _graph(
+                "Requests by model", [model.requests.with_(label=model.model) for model in models]
+            ),
             _graph("Errors by model, percent", [model.error_percent for model in models]),
         )
         page.add_widgets(
-            _graph("p99 by model, ms", [model.latency_ms("p99") for model in models]),
-            _graph("Cold starts by model", [model.cold_starts for model in models]),
+            _graph(
+                "p99 by model, ms",
+                [model.latency_ms("p99").with_(label=model.model) for model in models],
+            ),
+            _graph(
+                "Cold starts by model",
+                [model.cold_starts.with_(label=model.model) for model in models],
+            ),
         )
-        pools = list(functions.values())
         page.add_widgets(
-            _graph("Concurrent environments by pool", [pool.concurrent for pool in pools]),
+            _graph(
+                "Concurrent environments by pool",
+                [pool.concurrent.with_(label=name) for name, pool in functions.items()],
+            ),
             _graph(
                 "Refused and spilled over by pool",
-                [*(pool.throttles for pool in pools), *(pool.spill_over for pool in pools)],
+                [
+                    metric.with_(label=f"{name} {what}")
+                    for name, pool in functions.items()
+                    for what, metric in (
+                        ("refused", pool.throttles),
+                        ("spilled over", pool.spill_over),
+                    )
+                ],
             ),
         )
 

@@ -22,7 +22,7 @@ class ModelMetrics:
     pool: str
     model: str
 
-    def _own(self, name: str, statistic: str, label: str | None = None) -> cloudwatch.Metric:
+    def _own(self, name: str, statistic: str) -> cloudwatch.Metric:
         dimensions = {"stage": self.stage.name, "pool": self.pool, "model": self.model}
         return metric(
             names.METRICS_NAMESPACE,
@@ -30,7 +30,6 @@ class ModelMetrics:
             dimensions,
             statistic=statistic,
             stage=self.stage,
-            label=label or self.model,
         )
 
     @property
@@ -50,7 +49,7 @@ class ModelMetrics:
 
     def latency_ms(self, statistic: str) -> cloudwatch.Metric:
         """Time in the handler, for example `p99`."""
-        return self._own("latency_ms", statistic, f"{self.model} {statistic}")
+        return self._own("latency_ms", statistic)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +70,6 @@ class FunctionMetrics:
             dimensions,
             statistic=statistic,
             stage=self.stage,
-            label=self.function,
         )
 
     @property
@@ -111,7 +109,6 @@ class GatewayMetrics:
             {"ApiId": self.api_id, "Stage": "$default"},
             statistic=statistic,
             stage=self.stage,
-            label=name,
         )
 
     @property

@@ -1,0 +1,72 @@
+"""The stages' values: what they may say, and what they must."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from shared.schema.spec import PoolSpec, ProvisionedWarm
+from stacks.errors import StageError
+from stacks.stages import DEV, LOCAL, PROD, STAGES, stage_of
+
+
+@pytest.mark.parametrize("silence", [None, "", "none", "open", "NONE"])
+@pytest.mark.parametrize("stage", [LOCAL, DEV, PROD], ids=lambda stage: stage.name)
+def test_a_stage_that_does_not_say_how_callers_prove_themselves_is_refused(stage, silence) -> None:
+    with pytest.raises(StageError, match=r"choose how callers prove who they are.*open endpoint"):
+        dataclasses.replace(stage, auth=silence)
+
+
+def test_a_stage_has_no_default_way_for_callers_to_prove_themselves() -> None:
+    fields = {field.name: field for field in dataclasses.fields(PROD)}
+
+    assert fields["auth"].default is dataclasses.MISSING
+    assert fields["auth"].default_factory is dataclasses.MISSING
+
+
+def test_an_unknown_stage_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(StageError, match=r"'staging'.*local, dev, prod"):
+        stage_of("staging")
+
+
+def test_only_the_local_stage_opens_the_docs_and_leaves_types_out() -> None:
+    assert [stage.name for stage in STAGES.values() if stage.open_docs] == ["local"]
+    assert [stage.name for stage in STAGES.values() if stage.emulated] == ["local"]
+
+
+def test_any_web_page_may_call_a_local_stage_only() -> None:
+    with pytest.raises(StageError, match="any web page"):
+        dataclasses.replace(PROD, cors_origins=("*",))
+
+
+@pytest.mark.parametrize("days", [0, 2, 10_000])
+def test_a_retention_that_is_not_offered_is_refused(days) -> None:
+    with pytest.raises(StageError, match="CloudWatch Logs offers 1, 3, 5"):
+        dataclasses.replace(DEV, log_retention_days=days)
+
+
+@pytest.mark.parametrize("throttle", [{"throttle_rate_per_s": 0}, {"throttle_burst": 0}])
+def test_a_throttle_that_lets_nothing_through_is_refused(throttle) -> None:
+    with pytest.raises(StageError, match="429"):
+        dataclasses.replace(DEV, **throttle)
+
+
+def test_prod_keeps_an_environment_warm_for_a_pool_that_asks_for_none() -> None:
+    warm = PROD.warm_of("shared", PoolSpec(warm="on-demand"))
+
+    assert isinstance(warm, ProvisionedWarm)
+    assert warm.min == 1
+
+
+def test_prod_raises_nothing_that_is_warmer_already() -> None:
+    asked = ProvisionedWarm(min=4, max=8)
+
+    assert PROD.warm_of("shared", PoolSpec(warm=asked)) == asked
+
+
+def test_a_stage_overrides_what_the_repository_says_of_a_pool() -> None:
+    stage = dataclasses.replace(DEV, warm={"shared": "on-demand"})
+
+    assert stage.warm_of("shared", PoolSpec(warm=ProvisionedWarm())) == "on-demand"
+    assert stage.warm_of("other", PoolSpec(warm="snapstart")) == "snapstart"
