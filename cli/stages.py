@@ -6,6 +6,7 @@ found with the AWS configuration of this machine.
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -50,17 +51,27 @@ def aws_client(service: str, stage: str, region: str | None) -> Any:
     """A boto3 client for the stage's account; for stage `local`, of the emulator of `make dev`."""
     import boto3
 
-    if stage != LOCAL:
-        return boto3.client(service, region_name=region)  # type: ignore[call-overload]  # any service
+    if stage == LOCAL:
+        return _local_client(service)
+    return boto3.client(service, region_name=region)  # type: ignore[call-overload]  # any service
+
+
+def _local_client(service: str) -> Any:
+    """Sends to the emulator alone, and reads no AWS configuration of the machine."""
+    import boto3
+    from botocore.session import Session
+
+    nothing = (None, None, os.devnull, None)  # no variable of the environment, and an empty file
+    unconfigured = {"config_file": nothing, "credentials_file": nothing, "profile": (None,) * 4}
     with _needing_local_service():
         aws = _dev_file()["aws"]
-        return boto3.client(  # type: ignore[call-overload]  # any service
-            service,
-            endpoint_url=aws["endpoint_url"],
+        session = boto3.Session(
             aws_access_key_id=aws["access_key_id"],
             aws_secret_access_key=aws["secret_access_key"],
             region_name=aws["region"],
+            botocore_session=Session(session_vars=unconfigured),
         )
+        return session.client(service, endpoint_url=aws["endpoint_url"])  # type: ignore[call-overload]  # any service
 
 
 @contextmanager

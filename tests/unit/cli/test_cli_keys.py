@@ -120,7 +120,9 @@ def test_a_stage_that_is_not_deployed_says_how_to_deploy_it(laneway):
 
 
 @pytest.mark.usefixtures("account")
-def test_the_local_stage_is_that_of_make_dev(laneway, tmp_path):
+def test_the_local_stage_is_that_of_make_dev_and_needs_no_aws_settings(
+    laneway, tmp_path, monkeypatch
+):
     client = make_table(f"local-{TABLE}")
     (tmp_path / ".laneway").mkdir()
     aws = {
@@ -132,8 +134,13 @@ def test_the_local_stage_is_that_of_make_dev(laneway, tmp_path):
     dev = {"endpoint": "http://127.0.0.1:9", "aws": aws, "tables": {"keys": f"local-{TABLE}"}}
     (tmp_path / ".laneway" / "dev.json").write_text(json.dumps(dev))
 
+    monkeypatch.setenv("AWS_PROFILE", "a-profile-that-nobody-has")
+    monkeypatch.setenv("AWS_REGION", "eu-north-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+
     result = laneway("keys", "create")
 
+    monkeypatch.undo()
     assert result.exit_code == 0, result.output
     assert len(items(client, f"local-{TABLE}")) == 1
 
