@@ -1,0 +1,215 @@
+"""One session: its files are the locked ones, and it survives the runs that it stops."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from shared.catalog import SessionSpec, TensorSpec
+from shared.errors import DeadlineExceededError, ModelDigestError, ModelUnavailableError
+from shared.inference.deadline import WATCHDOG, Watchdog
+from shared.inference.session import load_session, session_options
+from tests.unit.inference import onnx_graphs as graphs
+from tests.unit.inference.serving import declare
+
+SPEC = SessionSpec(None, 1, "all", memory_arena=True)
+SIGNATURE = (TensorSpec("x", "FP32", (-1, 2)),), (TensorSpec("y", "FP32", (-1, 2)),)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / "m" / "1"
+    path.mkdir(parents=True)
+    graphs.save_with_external_data(path / "model.onnx")
+    return path
+
+
+@pytest.fixture
+def version(folder):
+    return declare(folder.parents[1], "m", graph=SIGNATURE, files=("model.onnx", "weights.bin"))[1]
+
+
+def wait_until(condition, *, timeout_s=10.0):
+    end_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end_s, "waited too long"
+        time.sleep(0.005)
+
+
+def test_external_data_is_read_from_beside_the_model(folder, version):
+    session = load_session(folder, version, SPEC)
+
+    [y] = session.run({"x": np.ones((1, 2), np.float32)}, ["y"], deadline_s=1e12)
+
+    assert y.tolist() == [[2, 3]]
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "weights.bin"])
+def test_a_file_that_changed_after_locking_is_not_loaded(folder, version, file):
+    data = bytearray((folder / file).read_bytes())
+    data[-1] ^= 1
+    (folder / file).write_bytes(data)
+
+    with pytest.raises(
+        ModelDigestError, match=f"file '{file}' of model 'm' version '1' has SHA-256"
+    ):
+        load_session(folder, version, SPEC)
+
+
+def test_a_file_of_another_size_is_not_even_hashed(folder, version):
+    with (folder / "weights.bin").open("ab") as stream:
+        stream.write(b"more")
+
+    with pytest.raises(ModelDigestError, match="has 12 bytes; 8 were locked"):
+        load_session(folder, version, SPEC)
+
+
+def test_a_missing_file_is_unavailable(folder, version):
+    (folder / "weights.bin").unlink()
+
+    with pytest.raises(ModelUnavailableError, match="'weights.bin' .* is missing") as refused:
+        load_session(folder, version, SPEC)
+    assert str(folder) not in refused.value.message
+
+
+def test_a_symbolic_link_is_not_followed(folder, version):
+    (folder / "weights.bin").rename(folder / "elsewhere")
+    (folder / "weights.bin").symlink_to(folder / "elsewhere")
+
+    with pytest.raises(ModelDigestError, match="not a plain file"):
+        load_session(folder, version, SPEC)
+
+
+def test_a_file_that_is_no_model_is_unavailable_without_a_path_in_the_message(tmp_path):
+    folder = tmp_path / "m" / "1"
+    folder.mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(b"no model")
+    _, version = declare(tmp_path, "m", graph=SIGNATURE)
+
+    with pytest.raises(ModelUnavailableError, match="cannot load model 'm'") as refused:
+        load_session(folder, version, SPEC)
+    assert str(tmp_path) not in refused.value.message
+
+
+def test_the_declaration_becomes_session_options():
+    declared = session_options(SessionSpec(3, 2, "basic", memory_arena=False), threads=8)
+    default = session_options(SPEC, threads=8)
+
+    assert (declared.intra_op_num_threads, declared.inter_op_num_threads) == (3, 2)
+    assert declared.enable_cpu_mem_arena is False
+    assert declared.graph_optimization_level.name == "ORT_ENABLE_BASIC"
+    assert default.intra_op_num_threads == 8
+
+
+@pytest.fixture
+def endless(serve):
+    """A model that never ends when asked for enough rounds."""
+    session = serve(graphs.endless()).session
+
+    def run(count, *, allowed_s):
+        feeds = {"count": np.array(count), "x": np.zeros(1, np.float32)}
+        return session.run(feeds, ["y"], deadline_s=time.monotonic() + allowed_s)
+
+    return run
+
+
+def test_an_endless_run_is_stopped_at_its_deadline_and_the_session_lives_on(endless):
+    started_s = time.monotonic()
+
+    with pytest.raises(DeadlineExceededError, match=r"stopped after \d+ ms; it had 200 ms"):
+        endless(10**12, allowed_s=0.2)
+
+    assert 0.2 <= time.monotonic() - started_s < 5
+    assert endless(3, allowed_s=30)[0].tolist() == [3]
+
+
+def test_a_stopped_run_does_not_stop_another_one(endless):
+    outcomes = {}
+
+    def run(name, allowed_s):
+        try:
+            endless(10**12, allowed_s=allowed_s)
+        except DeadlineExceededError:
+            outcomes[name] = time.monotonic()
+
+    threads = [
+        threading.Thread(target=run, args=("short", 0.1)),
+        threading.Thread(target=run, args=("long", 0.6)),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+
+    assert outcomes["long"] - outcomes["short"] > 0.3
+
+
+def test_a_deadline_that_has_passed_stops_the_run_too(endless):
+    with pytest.raises(DeadlineExceededError, match="it had 0 ms"):
+        endless(10**12, allowed_s=-1)
+
+
+def test_a_failed_run_writes_no_values_to_the_log(serve, capfd):
+    session = serve(graphs.lookup()).session
+
+    with pytest.raises(Exception, match="out of data bounds"):
+        session.run({"i": np.array([987654])}, ["y"], deadline_s=1e12)
+
+    assert "987654" not in "".join(capfd.readouterr())
+
+
+def test_the_watchdog_sleeps_when_there_is_nothing_to_watch_and_wakes_again():
+    watchdog = Watchdog(tick_s=0.001)
+    watchdog.disarm(watchdog.arm(time.monotonic() + 60))
+    wait_until(lambda: watchdog.parked)
+
+    options = watchdog.arm(time.monotonic() - 1)
+
+    wait_until(lambda: options.terminate)
+    watchdog.disarm(options)
+    wait_until(lambda: watchdog.parked)
+
+
+def watching_threads():
+    return [thread for thread in threading.enumerate() if thread.name == "laneway-deadlines"]
+
+
+def test_one_thread_watches_all_runs_of_a_watchdog():
+    before = len(watching_threads())
+    watchdog = Watchdog(tick_s=0.001)
+
+    armed = [watchdog.arm(time.monotonic() - 1) for _ in range(50)]
+
+    wait_until(lambda: all(options.terminate for options in armed))
+    assert len(watching_threads()) == before + 1
+    for options in armed:
+        watchdog.disarm(options)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_has_a_watchdog_of_its_own():
+    WATCHDOG.disarm(WATCHDOG.arm(time.monotonic() + 60))
+
+    child = os.fork()
+    if child == 0:
+        options = WATCHDOG.arm(time.monotonic() - 1)
+        end_s = time.monotonic() + 10
+        while not options.terminate and time.monotonic() < end_s:
+            time.sleep(0.005)
+        os._exit(0 if options.terminate else 1)
+
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_changed_digest_in_the_lock_is_noticed(folder, version):
+    first, second = version.files
+    other = replace(version, files=(replace(first, sha256="0" * 64), second))
+
+    with pytest.raises(ModelDigestError, match="000000000000... was locked"):
+        load_session(folder, other, SPEC)
