@@ -15,9 +15,11 @@ from shared.errors import (
     NonFiniteOutputError,
     SignatureError,
 )
+from shared.inference.datatypes import ARRAY_TYPES
 from shared.inference.encoder import encode
 from shared.inference.pipeline import infer
 from shared.schema.datatypes import DATATYPE_NAMES
+from shared.schema.request import InferenceRequest
 from tests.unit.inference import onnx_graphs as graphs
 from tests.unit.inference.serving import ask, binary, tensor
 
@@ -60,8 +62,6 @@ def test_every_datatype_passes_through_a_graph_in_binary(serve, datatype):
     elif datatype == "BF16":
         tail = struct.pack("<HH", 0x3F80, 0xC000)
     else:
-        from shared.inference.datatypes import ARRAY_TYPES
-
         tail = np.array([1, 0], ARRAY_TYPES[datatype].dtype).tobytes()
 
     answer = ask(model, [binary(len(tail), [1, 2], datatype)], tail, parameters=BINARY_OUT)
@@ -180,9 +180,7 @@ def test_the_classification_extension_is_refused_and_not_passed_over(serve):
 
 @pytest.mark.parametrize("datatype", BINARY_ONLY)
 def test_half_precision_output_in_json_is_refused_before_the_run(serve, datatype):
-    with pytest.raises(
-        InvalidRequestError, match='ask for it with parameters {"binary_data": true}'
-    ):
+    with pytest.raises(InvalidRequestError, match="ask for it with parameters"):
         ask(serve(graphs.identity(datatype)), [binary(4, [1, 2], datatype)], bytes(4))
 
 
@@ -250,8 +248,6 @@ def test_the_answer_says_how_long_the_model_ran(serve):
 
 
 def test_rows_can_be_stacked_between_prepare_and_finish(serve):
-    from shared.schema.request import InferenceRequest
-
     model = serve(graphs.identity())
     requests = [
         InferenceRequest.model_validate({"id": str(i), "inputs": [tensor([i, i], [1, 2])]})

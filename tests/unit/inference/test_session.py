@@ -65,14 +65,14 @@ def test_a_file_of_another_size_is_not_even_hashed(folder, version):
     with (folder / "weights.bin").open("ab") as stream:
         stream.write(b"more")
 
-    with pytest.raises(ModelDigestError, match="has 12 bytes; 8 were locked"):
+    with pytest.raises(ModelDigestError, match=r"has 12 bytes; 8 were locked"):
         load_session(folder, version, SPEC)
 
 
 def test_a_missing_file_is_unavailable(folder, version):
     (folder / "weights.bin").unlink()
 
-    with pytest.raises(ModelUnavailableError, match="'weights.bin' .* is missing") as refused:
+    with pytest.raises(ModelUnavailableError, match=r"'weights\.bin' .* is missing") as refused:
         load_session(folder, version, SPEC)
     assert str(folder) not in refused.value.message
 
@@ -211,5 +211,5 @@ def test_a_changed_digest_in_the_lock_is_noticed(folder, version):
     first, second = version.files
     other = replace(version, files=(replace(first, sha256="0" * 64), second))
 
-    with pytest.raises(ModelDigestError, match="000000000000... was locked"):
+    with pytest.raises(ModelDigestError, match=r"000000000000\.\.\. was locked"):
         load_session(folder, other, SPEC)
