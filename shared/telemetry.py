@@ -2,7 +2,8 @@
 
 CloudWatch reads metrics out of any JSON log line with an `_aws` member (the embedded metric format),
 so the request's line carries both, through the Powertools Logger and with its field names. Powertools
-Metrics is not used: docs/decisions has the figures. Nothing here ever sees a body, a tensor or a key.
+Metrics is not used: docs/decisions/0015-one-line-holds-log-and-metrics.md has the figures. Nothing
+here ever sees a body, a tensor or a key.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import json
 import tempfile
 import uuid
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -49,7 +49,7 @@ class LocalService:
 
     address: str
     """`host:port`, as tritonclient wants it."""
-    api_key: str
+    api_key: str = field(repr=False)
     client: Laneway
     """Our Python client, with the key."""
     gateway: Gateway

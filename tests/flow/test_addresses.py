@@ -127,6 +127,13 @@ def test_the_api_is_described_without_a_key_in_stage_local(laneway_service):
     assert "/v2/models/scale/infer" in answer.json()["paths"]
 
 
+def test_the_page_to_try_the_api_is_served_without_a_key_in_stage_local(laneway_service):
+    answer = laneway_service.gateway.handle("GET", "/docs", {}, b"")
+    assert answer.status == 200
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
 def test_a_preference_for_an_async_answer_is_not_yet_honoured(laneway_service):
     answer = laneway_service.request(
         "POST", "/v2/models/scale/infer", body=GOOD, headers={"prefer": "respond-async, wait=5"}
