@@ -31,8 +31,10 @@ CJK = ((0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F
 _ASCII_SYMBOLS = "$+<=>^`|~"
 """Punctuation to BERT, though not to Unicode."""
 
-_LINES = (Path(__file__).parent / "vocab.txt").read_text(encoding="utf-8").split("\n")
-VOCABULARY = {token: number for number, token in enumerate(_LINES) if token}
+_TOKENS = (
+    (Path(__file__).parent / "vocab.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n")
+)
+VOCABULARY = dict(zip(_TOKENS, range(len(_TOKENS)), strict=True))
 PAD, UNKNOWN, FIRST, LAST = (VOCABULARY[token] for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]"))
 
 

@@ -96,7 +96,7 @@ def test_an_endless_text_is_cut_to_the_models_length(text, unit):
     assert graph["input_ids"].shape[1] <= 256
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_an_image_of_any_size_becomes_one_row_of_pixels(page, kind):
     file = encoded(Image.new("RGB", (90, 700), "white"), kind)
 
@@ -164,6 +164,7 @@ def test_an_extreme_aspect_ratio_is_not_scaled_up_whole(page):
         b"not an image",
         base64.b64encode(b"not an image"),
         b"RIFF\x04\x00\x00\x00WEBP",
+        encoded(Image.new("L", (300, 300)), "WEBP"),
         b"GIF89a\x01\x00\x01\x00\x00\x00\x00;",
         png_header(300, 300),
         png_header(0, 0),
