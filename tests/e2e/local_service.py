@@ -163,3 +163,7 @@ def local_service(state: Path, models: Path, port: int) -> Iterator[LocalService
         yield service
     finally:
         service.stop()
+        service.reader.join(STOP_TIMEOUT_S)
+        process.stdout.close()
+        service.reader.join(STOP_TIMEOUT_S)
+        process.stdout.close()
