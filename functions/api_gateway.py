@@ -122,8 +122,10 @@ def read_request(event: Mapping[str, Any]) -> HttpRequest:
 
 
 def _without_stage(path: str, stage: str) -> str:
+    if stage == DEFAULT_STAGE:
+        return path
     prefix = f"/{stage}"
-    if stage != DEFAULT_STAGE and (path == prefix or path.startswith(f"{prefix}/")):
+    if path == prefix or path.startswith(f"{prefix}/"):
         return path[len(prefix) :] or "/"
     return path
 

@@ -38,6 +38,8 @@ finally:
 NAMESPACE: Final = "Laneway"
 CLIENT_ERROR_STATUS: Final = 400
 SERVER_ERROR_STATUS: Final = 500
+NOT_OFFERED_STATUS: Final = 501
+"""The caller asked for what no service here does: theirs to mend, and nothing to wake anybody for."""
 _METRICS: Final = (
     ("requests", "Count"),
     ("client_errors", "Count"),
@@ -144,6 +146,7 @@ def _describe_function(context: Any) -> dict[str, Any]:
 
 def _members(facts: RequestFacts, *, cold_start: bool) -> dict[str, Any]:
     status = facts.status
+    is_ours = status >= SERVER_ERROR_STATUS and status != NOT_OFFERED_STATUS
     members: dict[str, Any] = {
         "request_id": facts.request_id,
         "tenant": facts.tenant,
@@ -151,8 +154,8 @@ def _members(facts: RequestFacts, *, cold_start: bool) -> dict[str, Any]:
         "status": status,
         "code": facts.code,
         "requests": 1,
-        "client_errors": int(CLIENT_ERROR_STATUS <= status < SERVER_ERROR_STATUS),
-        "server_errors": int(status >= SERVER_ERROR_STATUS),
+        "client_errors": int(status >= CLIENT_ERROR_STATUS and not is_ours),
+        "server_errors": int(is_ours),
         "cold_starts": int(cold_start),
         "latency_ms": (time.perf_counter_ns() - facts.started_ns) / 1e6,
         "request_bytes": facts.request_bytes,

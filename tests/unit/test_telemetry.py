@@ -52,7 +52,7 @@ def test_the_metrics_are_written_at_every_log_level(lines):
 
 @pytest.mark.parametrize(
     ("status", "client_errors", "server_errors"),
-    [(200, 0, 0), (400, 1, 0), (413, 1, 0), (500, 0, 1), (503, 0, 1)],
+    [(200, 0, 0), (400, 1, 0), (413, 1, 0), (501, 1, 0), (500, 0, 1), (503, 0, 1)],
 )
 def test_an_error_is_counted_for_whose_it_is(lines, status, client_errors, server_errors):
     telemetry().request(facts(status=status), CONTEXT)

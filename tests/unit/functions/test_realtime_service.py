@@ -1,0 +1,111 @@
+"""What the realtime function does with its models before the first request, and between requests."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from types import SimpleNamespace
+
+import orjson
+import pytest
+
+from functions.realtime.service import RealtimeService, make_handler
+from shared.catalog import parse_catalog
+from shared.repository import compile_catalog, read_repository
+from shared.schema.compile import export_validators
+from shared.settings import RealtimeSettings
+
+CONTEXT = SimpleNamespace(
+    function_name="f",
+    memory_limit_in_mb=1769,
+    invoked_function_arn="arn",
+    aws_request_id="i",
+    get_remaining_time_in_millis=lambda: 9_000,
+)
+
+
+@pytest.fixture
+def package(small_models, tmp_path):
+    shutil.copytree(small_models, tmp_path / "models")
+    return tmp_path
+
+
+def catalog(package):
+    compiled = compile_catalog(read_repository(package / "models"), pool="shared")
+    return parse_catalog(compiled | {"validators": export_validators()})
+
+
+def settings(**changes):
+    return RealtimeSettings(stage="dev", pool="shared", **changes)
+
+
+def service(package, **changes):
+    return RealtimeService(
+        settings(**changes), catalog=catalog(package), package=package, memory_mib=1769
+    )
+
+
+def infer_event(model, version=None):
+    parts = f"/versions/{version}" if version else ""
+    template = "/versions/{version}" if version else ""
+    tensor = {"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}
+    return {
+        "routeKey": f"POST /v2/models/{model}{template}/infer",
+        "rawPath": f"/v2/models/{model}{parts}/infer",
+        "headers": {"content-type": "application/json"},
+        "pathParameters": {"version": version} if version else None,
+        "requestContext": {"http": {"method": "POST"}, "requestId": "r", "stage": "$default"},
+        "body": json.dumps({"inputs": [tensor]}),
+        "isBase64Encoded": False,
+    }
+
+
+def test_default_versions_are_loaded_before_the_first_request(package):
+    handler = make_handler(settings(), catalog=catalog(package), package=package)
+    (package / "models" / "scale" / "2" / "model.onnx").unlink()
+    assert handler(infer_event("scale"), CONTEXT)["statusCode"] == 200
+
+
+def test_other_versions_are_loaded_when_they_are_asked_for(package):
+    handler = make_handler(settings(), catalog=catalog(package), package=package)
+    (package / "models" / "scale" / "1" / "model.onnx").unlink()
+    assert handler(infer_event("scale", "1"), CONTEXT)["statusCode"] == 503
+
+
+def test_models_past_the_budget_are_loaded_when_they_are_asked_for(package):
+    handler = make_handler(
+        settings(session_budget_mib=0), catalog=catalog(package), package=package
+    )
+    for model in ("scale", "scale"):
+        answer = handler(infer_event(model), CONTEXT)
+        assert orjson.loads(answer["body"])["outputs"][0]["data"] == [3.0, 6.0]
+
+
+def test_the_pool_is_ready_although_not_all_its_models_fit_the_budget(package):
+    assert service(package, session_budget_mib=0).probe({"model": None}) == {"ready": True}
+
+
+def test_a_model_that_cannot_be_loaded_is_logged_and_takes_no_other_with_it(package, capsys):
+    (package / "models" / "scale" / "2" / "model.onnx").write_bytes(b"other")
+    handler = make_handler(settings(), catalog=catalog(package), package=package)
+    [line] = [orjson.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (line["level"], line["message"], line["model"]) == (
+        "ERROR",
+        "model not loaded",
+        "scale/2",
+    )
+    assert handler(infer_event("scale", "1"), CONTEXT)["statusCode"] == 200
+
+
+def test_a_probe_of_a_model_loads_it(package):
+    asked = service(package, session_budget_mib=0)
+    assert asked.probe({"model": "scale", "version": "1"}) == {"ready": True}
+    (package / "models" / "scale" / "2" / "model.onnx").unlink()
+    answer = asked.probe({"model": "scale", "version": None})
+    assert answer["ready"] is False
+    assert "missing" in answer["failed"]["scale/2"]
+
+
+def test_a_deadline_leaves_the_margin_to_answer(package):
+    asked = service(package, deadline_margin_ms=250)
+    assert asked.deadline_s(1_000) - asked.deadline_s(250) == pytest.approx(0.75, abs=0.05)
