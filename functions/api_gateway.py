@@ -33,6 +33,8 @@ DEFAULT_STAGE: Final = "$default"
 RETRY_AFTER_S: Final = 1
 """What a caller is told to wait after a failure that a later try may not meet."""
 _JSON_HEADERS: Final = {"content-type": "application/json"}
+_TEXT_TYPES: Final = ("application/json", "text/")
+_ESCAPED_CHARACTER_BYTES: Final = 6
 _BINARY_ONLY_HEADERS: Final = ("content-encoding", "inference-header-content-length")
 
 
@@ -187,8 +189,8 @@ def write_response(response: Response) -> dict[str, Any]:
 
     Raises `TooLargeError` for an answer that does not fit a Lambda payload.
     """
-    headers, body = response.headers, response.body
-    if "content-encoding" in headers or not _is_text(headers.get("content-type", "")):
+    body = response.body
+    if not _travels_as_text(response):
         if len(body) > BINARY_BODY_BYTES_MAX:
             raise _answer_too_large(len(body), BINARY_BODY_BYTES_MAX, "binary")
         text = binascii.b2a_base64(body, newline=False).decode("ascii")
@@ -207,8 +209,16 @@ def _answer(response: Response, text: str, *, is_base64: bool) -> dict[str, Any]
     }
 
 
-def _is_text(content_type: str) -> bool:
-    return content_type.startswith(("application/json", "text/"))
+def _travels_as_text(response: Response) -> bool:
+    """Whether the answer goes as text; a large one that is not ASCII does not.
+
+    Lambda's own JSON escapes each such character into six bytes or twelve on Python 3.11
+    (awslambdaric/lambda_runtime_marshaller.py).
+    """
+    headers, body = response.headers, response.body
+    if "content-encoding" in headers or not headers.get("content-type", "").startswith(_TEXT_TYPES):
+        return False
+    return len(body) <= BODY_BYTES_MAX // _ESCAPED_CHARACTER_BYTES or body.isascii()
 
 
 def _escaped_bytes(body: bytes) -> int:
