@@ -1,0 +1,82 @@
+"""The CDK's entry: what it reads, what it prints to a person, and what it is pinned to."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+
+
+def run_app(tmp_path: Path, **context: str) -> subprocess.CompletedProcess[str]:
+    """Run `app.py` as the CDK's command line does, without its command line."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "CDK_OUTDIR": str(tmp_path / "cdk.out"),
+        "CDK_CONTEXT_JSON": json.dumps(context),
+    }
+    return subprocess.run(
+        [sys.executable, "app.py"],
+        cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("context", "message"),
+    [
+        ({"stage": "staging"}, "laneway: there is no stage 'staging'; stacks/stages.py has local"),
+        ({"models": "no/such/folder"}, "laneway: no/such/folder is not a folder"),
+    ],
+)
+def test_a_mistake_is_told_in_a_line_without_a_traceback(context, message, tmp_path) -> None:
+    done = run_app(tmp_path, **context)
+
+    assert done.returncode == 1
+    assert done.stderr.strip().startswith(message)
+    assert "Traceback" not in done.stderr
+
+
+def test_a_stage_is_synthesized_with_no_account_and_nothing_said(small_models, tmp_path) -> None:
+    done = run_app(tmp_path, stage="prod", models=str(small_models))
+
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    templates = {path.name for path in (tmp_path / "cdk.out").glob("*.template.json")}
+    assert templates == {
+        f"laneway-prod-{concern}.template.json"
+        for concern in ("storage", "pools", "ingress", "observability")
+    }
+
+
+def test_nothing_that_is_synthesized_names_an_account_or_a_region(prod) -> None:
+    manifest = json.loads((prod.folder / "manifest.json").read_bytes())
+
+    stacks = [
+        artifact
+        for artifact in manifest["artifacts"].values()
+        if artifact["type"] == "aws:cloudformation:stack"
+    ]
+    assert {stack["environment"] for stack in stacks} == {"aws://unknown-account/unknown-region"}
+
+
+def test_the_cdk_runs_from_the_projects_own_environment_and_treats_validation_as_errors() -> None:
+    settings = json.loads((PROJECT / "cdk.json").read_text())
+
+    assert settings["app"] == ".venv/bin/python app.py"
+    assert settings["context"]["@aws-cdk/core:validateAgainstDefaultRules"] is True
+
+
+def test_the_cdks_command_line_is_pinned_and_its_lock_names_no_registry() -> None:
+    package = json.loads((PROJECT / "package.json").read_text())
+    lock = (PROJECT / "package-lock.json").read_text()
+
+    assert package["devDependencies"] == {"aws-cdk": "2.1148.1"}
+    assert "dependencies" not in package
+    assert json.loads(lock)["packages"]["node_modules/aws-cdk"]["version"] == "2.1148.1"
+    assert "resolved" not in lock
