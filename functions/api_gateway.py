@@ -212,7 +212,7 @@ def _answer(response: Response, text: str, *, is_base64: bool) -> dict[str, Any]
 def _travels_as_text(response: Response) -> bool:
     """Whether the answer goes as text; a large one that is not ASCII does not.
 
-    Lambda's own JSON escapes each such character into six bytes or twelve on Python 3.11
+    Lambda's own JSON escapes each such character into six bytes or twelve on some versions
     (awslambdaric/lambda_runtime_marshaller.py).
     """
     headers, body = response.headers, response.body
