@@ -12,6 +12,7 @@ CONTEXT = -c stage=$(STAGE) -c models=$(MODELS)
 COMPILE := $(UV) pip compile --universal --generate-hashes --python-version 3.11 --quiet --custom-compile-command "make lock"
 SETUP := $(VENV)/.stamp-packages $(BIN)/cdk node_modules/.stamp $(EMULATOR)/.stamp
 
+export JSII_RUNTIME_PACKAGE_CACHE_ROOT := $(CURDIR)/$(VENV)/jsii
 export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
 export CDK_DISABLE_CLI_TELEMETRY := true
 

@@ -91,6 +91,7 @@ def _environment(target: Target, node: Path, scratch: Path) -> dict[str, str]:
         "AWS_REGION": credentials.region,
         "AWS_ENDPOINT_URL": credentials.endpoint_url,
         "CDK_DISABLE_CLI_TELEMETRY": "true",
+        "JSII_RUNTIME_PACKAGE_CACHE_ROOT": str(target.project / ".venv" / "jsii"),
         "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "1",
         "PATH": f"{node}:{binaries}:{plain.get('PATH', '')}",
     }

@@ -29,7 +29,7 @@ def one_model(tmp_path):
     shutil.copy(PROJECT / "models" / "pools.toml", folder)
     shutil.copytree(
         PROJECT / "models" / "breast-cancer",
-        folder / "own-model",
+        folder / "breast-cancer",
         ignore=shutil.ignore_patterns("__pycache__", "golden*.json"),
     )
     return folder
@@ -91,7 +91,7 @@ def test_a_stopped_service_leaves_no_process_no_port_and_no_unpacked_folder(tmp_
     with local_service(tmp_path / "state", one_model, free_port()) as service:
         service.wait_for("ready after", timeout_s=START_TIMEOUT_S)
         models = httpx.get(f"{service.endpoint}/v2/models", headers=service.headers).json()
-        assert models == {"models": ["own-model"]}
+        assert models == {"models": ["breast-cancer"]}
         assert any("ministack-lambda-" in command for command in service.processes())
         assert service.stop() == 0
         assert_nothing_left(service)
