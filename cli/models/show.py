@@ -78,7 +78,9 @@ def stacking_words(manifest: Manifest) -> str:
     stacking = manifest.stacking
     if not stacking.row_independent:
         return f"never: {stacking.reason}" if stacking.reason else "never"
-    return "yes" if stacking.tolerance is None else f"yes, within {stacking.tolerance:.2g}"
+    if stacking.tolerance is None:
+        return "yes"
+    return f"yes, within {stacking.tolerance:.2g}" if stacking.tolerance else "yes, bit for bit"
 
 
 def _missing(entry: ModelEntry) -> list[str]:
