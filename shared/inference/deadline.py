@@ -1,8 +1,12 @@
 """A deadline on every run: one watchdog thread a process stops runs that are past theirs.
 
 onnxruntime stops a run between two operators once its `RunOptions.terminate` is set, also inside a
-loop of the graph. No request pays for a thread or a timer: a run is entered in a dict, and one
-daemon thread looks at the dict every tick while there is anything to watch.
+loop of the graph. No request pays for a thread or a timer: each thread that runs models has one
+`Watch` to write its deadline on, and one daemon thread looks at the watches every tick.
+
+A watch and its options are used again, run after run, since making options costs a tenth of a small
+model's run. So `terminate` may be set a moment too late, on a run that is not meant: whoever sees a
+run stopped before its deadline runs it again with fresh options (`ModelSession.run`).
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, Final
 
 from onnxruntime import RunOptions
@@ -20,12 +25,27 @@ if TYPE_CHECKING:
 TICK_S: Final = 0.025
 """A run is stopped at most this long after its deadline, plus the operator that it is in."""
 IDLE_TICKS: Final = 40
-"""Ticks without any run after which the thread sleeps until it is woken; waking costs microseconds,
+"""Ticks without a run seen after which the thread sleeps until it is woken; waking costs microseconds,
 so it should not happen on each of a series of requests."""
+FOREVER: Final = float("inf")
+
+
+class Watch:
+    """What one thread is running: `deadline_s` on the monotonic clock, FOREVER between runs."""
+
+    __slots__ = ("__weakref__", "deadline_s", "options")
+
+    def __init__(self) -> None:
+        self.deadline_s = FOREVER
+        self.options = RunOptions()
+
+    def renew(self) -> None:
+        """Fresh options, after a run was stopped."""
+        self.options = RunOptions()
 
 
 class Watchdog:
-    """Sets `terminate` on the options of every armed run whose deadline has passed."""
+    """Sets `terminate` on the options of every watch whose deadline has passed."""
 
     def __init__(
         self, *, tick_s: float = TICK_S, clock: Callable[[], float] = time.monotonic
@@ -36,64 +56,69 @@ class Watchdog:
 
     def reset(self) -> None:
         """Forget every run and start a new thread at the next one: threads do not survive a fork."""
-        self._armed: dict[RunOptions, float] = {}
+        self._local = threading.local()
+        self._watches: list[weakref.ref[Watch]] = []
+        self._lock = threading.Lock()
         self._wake = threading.Event()
         self._parked = False
-        self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
+        self._started = False
 
-    def arm(self, deadline_s: float) -> RunOptions:
-        """Fresh options for one run that must end by `deadline_s` on the monotonic clock.
+    def arm(self, deadline_s: float) -> Watch:
+        """The calling thread's watch, for a run that must end by `deadline_s`.
 
-        The options are never used twice: setting `terminate` on those of a run that has just ended
-        can then not stop the next one.
+        Whoever arms sets `deadline_s` back to FOREVER when the run has ended, however it ended.
         """
-        options = RunOptions()
-        self._armed[options] = deadline_s
+        try:
+            watch: Watch = self._local.watch
+        except AttributeError:
+            watch = self._new_watch()
+        watch.deadline_s = deadline_s
         if self._parked:
             self._wake.set()
-        elif self._thread is None:
-            self._start()
-        return options
-
-    def disarm(self, options: RunOptions) -> None:
-        """Stop watching a run that has ended, however it ended."""
-        del self._armed[options]
+        return watch
 
     @property
     def parked(self) -> bool:
         """Whether the thread sleeps until the next run is armed."""
         return self._parked
 
-    def _start(self) -> None:
-        with self._starting:
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._watch, name="laneway-deadlines", daemon=True
-                )
-                self._thread.start()
+    def _new_watch(self) -> Watch:
+        watch = self._local.watch = Watch()
+        with self._lock:
+            self._watches = [known for known in self._watches if known() is not None]
+            self._watches.append(weakref.ref(watch))
+            if not self._started:
+                self._started = True
+                threading.Thread(target=self._look, name="laneway-deadlines", daemon=True).start()
+        return watch
 
-    def _watch(self) -> None:
+    def _look(self) -> None:
         idle_ticks = 0
         while True:
             time.sleep(self._tick_s)
-            idle_ticks = 0 if self._armed else idle_ticks + 1
-            self._terminate_late()
+            idle_ticks = 0 if self._stop_late_runs() else idle_ticks + 1
             if idle_ticks >= IDLE_TICKS:
                 self._park()
                 idle_ticks = 0
 
-    def _terminate_late(self) -> None:
+    def _stop_late_runs(self) -> bool:
+        """Whether anything runs."""
         now_s = self._clock()
-        for options, deadline_s in self._armed.copy().items():
-            if now_s >= deadline_s:
-                options.terminate = True
+        running = False
+        for reference in self._watches:
+            watch = reference()
+            if watch is None or watch.deadline_s == FOREVER:
+                continue
+            running = True
+            if now_s >= watch.deadline_s:
+                watch.options.terminate = True
+        return running
 
     def _park(self) -> None:
         # Announced before the last look: a run armed in between either is seen here or wakes us.
         self._wake.clear()
         self._parked = True
-        if not self._armed:
+        if not self._stop_late_runs():
             self._wake.wait()
         self._parked = False
 

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 NUMPY: Final = orjson.OPT_SERIALIZE_NUMPY
 
 
+SHAPES_KEPT: Final = 64
+"""Openings of an output that were written once and are not written again; callers use few shapes."""
+
+
 class Heading:
     """What every answer of one model version begins with."""
 
@@ -36,15 +40,26 @@ class Heading:
 
 
 class Wanted:
-    """A public output in the form that the caller wants it in."""
+    """A public output in the form that the caller wants it in, at its place among the outputs."""
 
-    __slots__ = ("binary", "spec", "text")
+    __slots__ = ("_opening", "binary", "numeric", "openings", "spec")
 
-    def __init__(self, spec: TensorSpec, *, binary: bool) -> None:
+    def __init__(self, spec: TensorSpec, *, binary: bool, place: int) -> None:
         self.spec = spec
         self.binary = binary
-        opening = orjson.dumps({"name": spec.name, "datatype": spec.datatype})[:-1]
-        self.text = opening + b',"shape":'
+        self.numeric = not binary and spec.datatype != "BYTES"
+        """Whether it is JSON that orjson writes from the array itself."""
+        named = orjson.dumps({"name": spec.name, "datatype": spec.datatype})[:-1]
+        self._opening = (b"}," if place else b',"outputs":[') + named + b',"shape":'
+        self.openings: dict[tuple[int, ...], bytes] = {}
+
+    def open(self, shape: tuple[int, ...]) -> bytes:
+        """The JSON up to the data, or up to the size of the binary data."""
+        rest = b',"parameters":{"binary_data_size":' if self.binary else b',"data":'
+        opening = self._opening + orjson.dumps(shape) + rest
+        if len(self.openings) < SHAPES_KEPT:
+            self.openings[shape] = opening
+        return opening
 
 
 class Answer:
@@ -91,26 +106,20 @@ def _encode(
     answer: Answer, write: Callable[[NDArray[Any], TensorSpec], bytes]
 ) -> tuple[bytes, list[bytes]]:
     text = [answer.heading.text]
-    add = text.append
     if answer.id is not None:
-        add(b',"id":')
-        add(orjson.dumps(answer.id))
-    opening = b',"outputs":['
+        text += (b',"id":', orjson.dumps(answer.id))
     tails: list[bytes] = []
     for wanted, array in zip(answer.wanted, answer.arrays):  # noqa: B905  of equal length by contract
-        add(opening)
-        add(wanted.text)
-        add(orjson.dumps(array.shape))
-        if wanted.binary:
-            tail = to_bytes(array, wanted.spec.datatype)
-            tails.append(tail)
-            add(b',"parameters":{"binary_data_size":%d}}' % len(tail))
+        shape = array.shape
+        text.append(wanted.openings.get(shape) or wanted.open(shape))
+        if wanted.numeric and write is _json_data:
+            text.append(orjson.dumps(array.ravel(), None, NUMPY))
+        elif not wanted.binary:
+            text.append(write(array.ravel(), wanted.spec))
         else:
-            add(b',"data":')
-            add(write(array.ravel(), wanted.spec))
-            add(b"}")
-        opening = b","
-    add(b"]}")
+            tails.append(to_bytes(array, wanted.spec.datatype))
+            text.append(b"%d}" % len(tails[-1]))
+    text.append(b"}]}")
     return b"".join(text), tails
 
 

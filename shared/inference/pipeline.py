@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from shared.catalog import Model, ModelVersion
+    from shared.catalog import Model, ModelVersion, TensorSpec
     from shared.inference.session import ModelSession
     from shared.inference.transform import Transform
     from shared.schema.request import InferenceRequest
@@ -81,8 +81,8 @@ class ServedModel:
             for spec in version.inputs
         }
         self._outputs = {spec.name: spec for spec in version.outputs}
-        self._in_binary = [Wanted(spec, binary=True) for spec in version.outputs]
-        self._in_json = [Wanted(spec, binary=False) for spec in version.outputs]
+        self._in_binary = _all(version.outputs, binary=True)
+        self._in_json = _all(version.outputs, binary=False)
         self._binary_only = [
             spec.name for spec in version.outputs if not DATATYPES[spec.datatype].json
         ]
@@ -143,10 +143,10 @@ class ServedModel:
             return Prepared(arrays, self.session.output_names, wanted, request_id)
         return Prepared(arrays, [want.spec.name for want in wanted], wanted, request_id)
 
-    def run(self, prepared: Prepared, *, deadline_s: float) -> list[NDArray[Any]]:
+    def run(self, prepared: Prepared, deadline_s: float) -> list[NDArray[Any]]:
         """The graph's outputs in the order of `prepared.fetch`; see `ModelSession.run`."""
         try:
-            return self.session.run(prepared.feeds, prepared.fetch, deadline_s=deadline_s)
+            return self.session.run(prepared.feeds, prepared.fetch, deadline_s)
         except SignatureError as error:
             if self.transform is None:
                 raise
@@ -158,9 +158,7 @@ class ServedModel:
     ) -> Answer:
         """The answer made of the graph's outputs, in the order of `prepared.fetch`."""
         if self.transform is None:
-            arrays: Sequence[NDArray[Any]] = (
-                results  # fetched in the order in which they are wanted
-            )
+            arrays = results  # fetched in the order in which they are wanted
         else:
             public = self.transform.after(
                 dict(zip(prepared.fetch, results, strict=True)),
@@ -184,7 +182,7 @@ class ServedModel:
                     "the classification extension is not supported here",
                     field=f"outputs[{index}].parameters.classification",
                 )
-            wanted[output.name] = Wanted(spec, binary=wants_binary(request, output))
+            wanted[output.name] = Wanted(spec, binary=wants_binary(request, output), place=index)
         return list(wanted.values())
 
     def _refuse_json_of_binary_only(self, wanted: Sequence[Wanted]) -> None:
@@ -244,9 +242,13 @@ def infer(
     """
     prepared = model.prepare_raw(tail) if request is None else model.prepare(request, tail)
     started_s = time.perf_counter()
-    results = model.run(prepared, deadline_s=deadline_s)
+    results = model.run(prepared, deadline_s)
     model_ms = (time.perf_counter() - started_s) * 1000
     return model.finish(prepared, results, model_ms)
+
+
+def _all(outputs: Sequence[TensorSpec], *, binary: bool) -> list[Wanted]:
+    return [Wanted(spec, binary=binary, place=place) for place, spec in enumerate(outputs)]
 
 
 def _list(names: Sequence[str] | dict[str, Any]) -> str:

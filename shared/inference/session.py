@@ -32,7 +32,7 @@ from shared.errors import (
     ModelUnavailableError,
     SignatureError,
 )
-from shared.inference.deadline import WATCHDOG
+from shared.inference.deadline import FOREVER, WATCHDOG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -75,11 +75,7 @@ class ModelSession:
         self._run = self._run_values if self._bf16_inputs or self._bf16_outputs else run
 
     def run(
-        self,
-        feeds: Mapping[str, NDArray[Any]],
-        output_names: Sequence[str],
-        *,
-        deadline_s: float,
+        self, feeds: Mapping[str, NDArray[Any]], output_names: Sequence[str], deadline_s: float
     ) -> list[NDArray[Any]]:
         """The outputs named, in that order, or an error by `deadline_s` on the monotonic clock.
 
@@ -87,26 +83,28 @@ class ModelSession:
         refuses the values (an index out of range), ModelRunError when it fails otherwise.
         """
         started_s = time.monotonic()
-        options = WATCHDOG.arm(deadline_s)
+        watch = WATCHDOG.arm(deadline_s)
         try:
-            return self._run(output_names, feeds, options)
+            return self._run(output_names, feeds, watch.options)
         except RUN_FAILURES as error:
-            raise self._translated(
-                error, started_s, deadline_s if options.terminate else None
-            ) from error
+            if not watch.options.terminate:
+                raise self._translated(error) from error
+            watch.renew()
+            if time.monotonic() < deadline_s:  # an earlier run of this thread was meant
+                return self.run(feeds, output_names, deadline_s)
+            raise self._stopped(started_s, deadline_s) from error
         finally:
-            WATCHDOG.disarm(options)
+            watch.deadline_s = FOREVER
 
-    def _translated(
-        self, error: Exception, started_s: float, stopped_at_s: float | None
-    ) -> LanewayError:
-        if stopped_at_s is not None:
-            ran_ms = round((time.monotonic() - started_s) * 1000)
-            allowed_ms = max(0, round((stopped_at_s - started_s) * 1000))
-            return DeadlineExceededError(
-                f"the run of {self._label} was stopped after {ran_ms} ms; it had {allowed_ms} ms "
-                "left when it started"
-            )
+    def _stopped(self, started_s: float, deadline_s: float) -> DeadlineExceededError:
+        ran_ms = round((time.monotonic() - started_s) * 1000)
+        allowed_ms = max(0, round((deadline_s - started_s) * 1000))
+        return DeadlineExceededError(
+            f"the run of {self._label} was stopped after {ran_ms} ms; it had {allowed_ms} ms left "
+            "when it started"
+        )
+
+    def _translated(self, error: Exception) -> LanewayError:
         if isinstance(error, InvalidArgument):
             return SignatureError(f"{self._label} refused the input values: {reason(error)}")
         return ModelRunError(f"{self._label} failed while it ran: {reason(error)}")

@@ -42,7 +42,9 @@ def tensors(draw, datatypes):
 def written(datatype, array, *, is_binary):
     spec = TensorSpec("x", datatype, (-1,) * array.ndim)
     heading = Heading("m", "1", allow_non_finite=False)
-    return spec, encode(Answer(heading, None, [Wanted(spec, binary=is_binary)], [array], 0.0))
+    return spec, encode(
+        Answer(heading, None, [Wanted(spec, binary=is_binary, place=0)], [array], 0.0)
+    )
 
 
 def read_again(spec, header, tails):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 
 from shared.catalog import SessionSpec, TensorSpec
 from shared.errors import DeadlineExceededError, ModelDigestError, ModelUnavailableError
-from shared.inference.deadline import WATCHDOG, Watchdog
+from shared.inference.deadline import FOREVER, WATCHDOG, Watchdog
 from shared.inference.session import load_session, session_options
 from tests.unit.inference import onnx_graphs as graphs
 from tests.unit.inference.serving import declare
@@ -165,13 +166,14 @@ def test_a_failed_run_writes_no_values_to_the_log(serve, capfd):
 
 def test_the_watchdog_sleeps_when_there_is_nothing_to_watch_and_wakes_again():
     watchdog = Watchdog(tick_s=0.001)
-    watchdog.disarm(watchdog.arm(time.monotonic() + 60))
+    watch = watchdog.arm(time.monotonic() + 60)
+    watch.deadline_s = FOREVER
     wait_until(lambda: watchdog.parked)
 
-    options = watchdog.arm(time.monotonic() - 1)
+    watchdog.arm(time.monotonic() - 1)
 
-    wait_until(lambda: options.terminate)
-    watchdog.disarm(options)
+    wait_until(lambda: watch.options.terminate)
+    watch.deadline_s = FOREVER
     wait_until(lambda: watchdog.parked)
 
 
@@ -179,30 +181,42 @@ def watching_threads():
     return [thread for thread in threading.enumerate() if thread.name == "laneway-deadlines"]
 
 
-def test_one_thread_watches_all_runs_of_a_watchdog():
+def test_one_thread_watches_the_runs_of_all_threads():
     before = len(watching_threads())
     watchdog = Watchdog(tick_s=0.001)
 
-    armed = [watchdog.arm(time.monotonic() - 1) for _ in range(50)]
+    def run_until_stopped(_):
+        watch = watchdog.arm(time.monotonic() - 1)
+        wait_until(lambda: watch.options.terminate)
+        watch.deadline_s = FOREVER
+        return True
 
-    wait_until(lambda: all(options.terminate for options in armed))
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(run_until_stopped, range(8)))
     assert len(watching_threads()) == before + 1
-    for options in armed:
-        watchdog.disarm(options)
+
+
+def test_a_run_that_is_stopped_for_an_earlier_one_is_run_again(endless):
+    watch = WATCHDOG.arm(time.monotonic() + 60)
+    watch.deadline_s = FOREVER
+    watch.options.terminate = True
+
+    assert endless(3, allowed_s=30)[0].tolist() == [3]
+    assert endless(4, allowed_s=30)[0].tolist() == [4]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_process_has_a_watchdog_of_its_own():
-    WATCHDOG.disarm(WATCHDOG.arm(time.monotonic() + 60))
+    WATCHDOG.arm(time.monotonic() + 60).deadline_s = FOREVER
 
     child = os.fork()
     if child == 0:
-        options = WATCHDOG.arm(time.monotonic() - 1)
+        watch = WATCHDOG.arm(time.monotonic() - 1)
         end_s = time.monotonic() + 10
-        while not options.terminate and time.monotonic() < end_s:
+        while not watch.options.terminate and time.monotonic() < end_s:
             time.sleep(0.005)
-        os._exit(0 if options.terminate else 1)
+        os._exit(0 if watch.options.terminate else 1)
 
     assert os.waitpid(child, 0)[1] == 0
 
