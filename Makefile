@@ -56,7 +56,12 @@ lock: environment ## resolve requirements/*.txt and the layers' locks anew
 	$(COMPILE) --output-file requirements/emulator.txt requirements/emulator.in
 	for layer in layers/*/; do $(COMPILE) --constraints requirements/dev.txt --output-file $${layer}requirements.txt $${layer}requirements.in; done
 
-# What `setup` makes. Each step leaves a stamp, so that a warm start skips it.
+# What `setup` makes. Each step leaves a stamp, so that a warm start skips it; an environment whose
+# Python is gone (an upgrade of the system's) has lost its stamp.
+ifneq ($(shell $(BIN)/python -c 'print("runs")' 2>/dev/null),runs)
+$(shell rm -f $(VENV)/.stamp-bootstrap)
+endif
+
 environment: $(SETUP)
 
 $(VENV)/.stamp-bootstrap: requirements/bootstrap.txt
@@ -71,15 +76,15 @@ $(VENV)/.stamp-packages: $(VENV)/.stamp-bootstrap requirements/dev.txt pyproject
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(BIN)/cdk: scripts/cdk $(VENV)/.stamp-packages
+$(BIN)/cdk: scripts/cdk | $(VENV)/.stamp-packages
 	@install -m 755 scripts/cdk $@
 
-node_modules/.stamp: package-lock.json package.json $(VENV)/.stamp-packages
+node_modules/.stamp: package-lock.json package.json | $(VENV)/.stamp-packages
 	@echo "· the CDK command line into node_modules"
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm ci --silent
 	@touch $@
 
-$(EMULATOR)/.stamp: requirements/emulator.txt $(VENV)/.stamp-packages
+$(EMULATOR)/.stamp: requirements/emulator.txt $(VENV)/.stamp-bootstrap | $(VENV)/.stamp-packages
 	@echo "· the AWS emulator into $(EMULATOR)"
 	@$(UV) venv --quiet --clear --python $(BIN)/python $(EMULATOR)
 	@$(UV) pip install --quiet --python $(EMULATOR)/bin/python --require-hashes --requirement requirements/emulator.txt
