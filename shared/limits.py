@@ -54,3 +54,26 @@ NAME_LENGTH_MAX: Final = 256
 REQUEST_ID_LENGTH_MAX: Final = 256
 COMPRESS_ANSWER_FROM_BYTES: Final = 1024
 """Smaller answers are sent as they are, whatever the caller accepts."""
+
+# --- Amazon SQS, service model of botocore 1.44.5 and quotas page, read 2026-11-21 ---
+SQS_MESSAGE_BYTES: Final = 1024 * 1024
+"""Body and attributes of one message, and of one batch of messages."""
+SQS_VISIBILITY_S_MAX: Final = 12 * 3600
+SQS_DELAY_S_MAX: Final = 900
+SQS_BATCH_ENTRIES: Final = 10
+
+# --- Amazon DynamoDB, quotas page, read 2026-11-21 ---
+DYNAMODB_ITEM_BYTES: Final = 400 * 1024
+
+# --- our own bounds on jobs ---
+JOB_INLINE_BYTES_MAX: Final = 16 * 1024
+"""An input or a result up to this size lives in the job's row, a larger one on S3."""
+JOB_TTL_S_MIN: Final = 60
+JOB_TTL_S_MAX: Final = 7 * 24 * 3600
+JOB_TIMEOUT_S_MAX: Final = 3600
+JOB_ATTEMPTS_MAX: Final = 3
+JOB_METADATA_MEMBERS_MAX: Final = 16
+JOB_METADATA_VALUE_LENGTH_MAX: Final = 512
+URI_LENGTH_MAX: Final = 2048
+PREFER_WAIT_S_MAX: Final = 20
+"""`Prefer: wait=N` holds no longer, so that the answer beats the gateway's 30 s."""

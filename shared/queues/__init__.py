@@ -1,0 +1,1 @@
+"""Queues behind one Protocol: in memory, and SQS."""

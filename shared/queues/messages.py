@@ -1,0 +1,60 @@
+"""What a message may be, whichever queue carries it: its characters, its size, a burial's reason."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from shared.errors import TooLargeError
+from shared.limits import SQS_MESSAGE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+REASON_ATTRIBUTE: Final = "reason"
+"""Of a buried message: why it can never be worked on."""
+REASON_LENGTH_MAX: Final = 256
+_SENDABLE: Final = re.compile(r"[\t\n\r\x20-\x7e]+")
+_TYPE_BYTES: Final = len("String")
+"""An attribute counts with its name, its type and its value."""
+
+
+def check_message(body: str, attributes: Mapping[str, str]) -> None:
+    """Refuse what a broker would refuse, before it is asked.
+
+    Raises `ValueError` for a body that is not printable ASCII, `TooLargeError` past the limit.
+    """
+    if not _SENDABLE.fullmatch(body):
+        raise ValueError("a message is printable ASCII; let the JSON encoder escape the rest")
+    size = message_bytes(body, attributes)
+    if size > SQS_MESSAGE_BYTES:
+        raise TooLargeError(
+            f"the message has {size} bytes with its attributes, a queue takes {SQS_MESSAGE_BYTES}; "
+            "put the input on S3 and send input_uri"
+        )
+
+
+def message_bytes(body: str, attributes: Mapping[str, str]) -> int:
+    """What SQS counts as the size of a message."""
+    named = sum(
+        len(name.encode()) + _TYPE_BYTES + len(value.encode()) for name, value in attributes.items()
+    )
+    return len(body.encode()) + named
+
+
+def burial(body: str, attributes: Mapping[str, str], reason: str) -> tuple[str, dict[str, str]]:
+    """Body and attributes of a message on its way to the dead-letter queue.
+
+    The body stays as it came, also where it could not have been sent by us. Only a message that is
+    so near the limit that the reason has no room loses the end of its body.
+    """
+    kept = dict(attributes) | {REASON_ATTRIBUTE: _printable(reason)}
+    excess = message_bytes(body, kept) - SQS_MESSAGE_BYTES
+    if excess > 0:
+        body = body.encode()[:-excess].decode(errors="ignore")
+    return body, kept
+
+
+def _printable(reason: str) -> str:
+    text = re.sub(r"[^\x20-\x7e]", "?", reason)[:REASON_LENGTH_MAX]
+    return text or "unknown"
