@@ -9,7 +9,7 @@ EMULATOR := .venv-emulator
 UV := $(BIN)/uv
 CDK = $(BIN)/cdk
 CONTEXT = -c stage=$(STAGE) -c models=$(MODELS)
-COMPILE := $(UV) pip compile --universal --generate-hashes --python-version 3.11 --quiet --custom-compile-command "make lock"
+COMPILE := $(UV) pip compile --universal --generate-hashes --python-version 3.11 --quiet --no-header $(if $(UPGRADE),--upgrade)
 SETUP := $(VENV)/.stamp-packages $(BIN)/cdk node_modules/.stamp $(EMULATOR)/.stamp
 
 export JSII_RUNTIME_PACKAGE_CACHE_ROOT := $(CURDIR)/$(VENV)/jsii
@@ -50,7 +50,7 @@ destroy: setup ## remove a stage from your AWS account: make destroy STAGE=dev
 bench: setup ## measure the speed bars, as ratios in one run
 	$(BIN)/python -m benchmarks
 
-lock: environment ## resolve requirements/*.txt and the layers' locks anew
+lock: environment ## lock what pyproject.toml and the layers ask for: make lock [UPGRADE=1]
 	$(COMPILE) --all-extras --group dev --group bench --output-file requirements/dev.txt pyproject.toml
 	$(COMPILE) --constraints requirements/dev.txt --output-file requirements/bootstrap.txt requirements/bootstrap.in
 	$(COMPILE) --output-file requirements/emulator.txt requirements/emulator.in
