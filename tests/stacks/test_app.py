@@ -17,7 +17,7 @@ def run_app(tmp_path: Path, **context: str) -> subprocess.CompletedProcess[str]:
     """Run `app.py` as the CDK's command line does, without its command line."""
     environment = {
         "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path),
+        "HOME": str(Path.home()),  # the CDK unpacks itself there, once
         "CDK_OUTDIR": str(tmp_path / "cdk.out"),
         "CDK_CONTEXT_JSON": json.dumps(context),
     }

@@ -185,7 +185,8 @@ def _publish(endpoint: str, models: Path, folder: Path) -> None:
     bin_folder = Path(sys.executable).parent
     environment = {
         "PATH": f"{bin_folder}:/usr/bin:/bin",
-        "HOME": str(folder),
+        "HOME": str(folder),  # the command line remembers accounts by key there
+        "JSII_RUNTIME_PACKAGE_CACHE_ROOT": str(Path.home() / ".cache/aws/jsii/package-cache"),
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": ACCOUNT,
         "AWS_SECRET_ACCESS_KEY": "local",
