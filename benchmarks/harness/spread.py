@@ -34,3 +34,8 @@ def spread(values: Sequence[float]) -> Spread:
 def paired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
     """The ratio `ours[i] / theirs[i]` of samples taken in the same round, summarised."""
     return spread([mine / other for mine, other in zip(ours, theirs, strict=True)])
+
+
+def fastest_ratio(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
+    """The fastest of ours over the fastest of theirs: what a busy machine disturbs least."""
+    return spread([min(ours) / min(theirs)])

@@ -21,7 +21,7 @@ from benchmarks.harness.packages import (
     BenchModel,
     Package,
 )
-from benchmarks.harness.spread import paired_ratio, spread
+from benchmarks.harness.spread import fastest_ratio, paired_ratio, spread
 
 
 def measure_silent(effort: Effort) -> list[Figure]:
@@ -50,6 +50,7 @@ def measure_shipped(effort: Effort) -> list[Figure]:
             value=paired_ratio(ours, peer),
             parts={
                 "ours us": spread(ours),
+                "fastest x": fastest_ratio(ours, peer),
                 "all Powertools us": spread(peer),
                 "floor us": spread(_medians(samples["ours"], "floor_us")),
                 "floor beside the peer us": spread(_medians(samples["peer"], "floor_us")),
@@ -82,6 +83,7 @@ def measure_codec(effort: Effort) -> list[Figure]:
             parts={
                 "ours ms": spread(times[f"{form}_ms"]),
                 "orjson + np.array ms": spread(times["plain_ms"]),
+                "fastest x": fastest_ratio(times[f"{form}_ms"], times["plain_ms"]),
             },
             noisy=noisy(samples["W4"]),
         )
@@ -118,7 +120,11 @@ def _against_floor(key: str, samples: Sequence[Sample]) -> Figure:
     return Figure(
         key=key,
         value=paired_ratio(ours, floor),
-        parts={"handler us": spread(ours), "session.run us": spread(floor)},
+        parts={
+            "handler us": spread(ours),
+            "session.run us": spread(floor),
+            "fastest x": fastest_ratio(ours, floor),
+        },
         noisy=noisy(samples),
     )
 
