@@ -14,6 +14,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from numpy import ndarray
 
 from shared.errors import SignatureError
 from shared.inference import refusals
@@ -42,9 +43,12 @@ class InputCodec:
     __slots__ = (
         "_check_finite",
         "_counts",
+        "_datatype",
+        "_dtype",
         "_elements_max",
         "_kind",
         "_text",
+        "_typecode",
         "allow_non_finite",
         "spec",
     )
@@ -54,6 +58,9 @@ class InputCodec:
         self.spec = spec
         self.allow_non_finite = allow_non_finite
         self._kind = ARRAY_TYPES[spec.datatype]
+        self._datatype = spec.datatype
+        self._dtype = self._kind.dtype
+        self._typecode = self._kind.typecode
         self._text = text
         self._check_finite = spec.datatype in FLOATS
         self._elements_max = min(TENSOR_ELEMENTS_MAX, TENSOR_BYTES_MAX // self._kind.item_bytes)
@@ -64,10 +71,10 @@ class InputCodec:
 
         Raises SignatureError or NonFiniteInputError.
         """
-        spec = self.spec
-        if tensor.datatype != spec.datatype:
+        if tensor.datatype != self._datatype:
             raise SignatureError(
-                f"input {spec.name!r} came as {tensor.datatype}; the model takes {spec.datatype}",
+                f"input {self.spec.name!r} came as {tensor.datatype}; the model takes "
+                f"{self._datatype}",
                 field=f"inputs[{index}].datatype",
             )
         shape = tensor.shape
@@ -76,9 +83,18 @@ class InputCodec:
             count = self._count(shape, index)
             if len(self._counts) < SHAPES_KEPT:
                 self._counts[shape] = count
-        if part is None:
-            return self.from_json(tensor.data, shape, count, index)
-        return self.from_bytes(part, shape, count, index)
+        if part is not None:
+            return self._from_bytes(part, shape, count, index)
+        data = tensor.data
+        if data.__class__ is not list or not data or data[0].__class__ is list:
+            data = self._flat(data, shape, index)
+        if len(data) != count:
+            refusals.wrong_count(self.spec.name, index, shape, count, len(data))
+        if not count:
+            return np.empty(shape, self._kind.dtype)
+        if self._typecode is None:
+            return self._from_words(data, shape, index)
+        return self._from_numbers(data, shape, count, index)
 
     def _count(self, shape: Sequence[int], index: int) -> int:
         """Elements of `shape`, checked against the signature; exact, since Python's integers are."""
@@ -94,38 +110,29 @@ class InputCodec:
             refusals.too_many_elements(self.spec.name, index, shape, count, self._elements_max)
         return count
 
-    def from_json(self, data: Any, shape: Sequence[int], count: int, index: int) -> NDArray[Any]:
-        """`data`: a list, flat or nested as `shape` says; a bare value for a scalar."""
-        plain = data.__class__ is list and data and data[0].__class__ is not list
-        flat = data if plain else self._flat(data, shape, index)
-        if len(flat) != count:
-            refusals.wrong_count(self.spec.name, index, shape, count, len(flat))
-        if not count:
-            return np.empty(shape, self._kind.dtype)
-        typecode = self._kind.typecode
-        if typecode is None:
-            return self._from_words(flat, shape, index)
-        try:
-            numbers = strict_array(typecode, flat)
-        except (TypeError, OverflowError):
-            refusals.bad_element(self.spec.name, index, self._kind, flat)
-        if flat[0].__class__ is bool:
-            refusals.bad_element(self.spec.name, index, self._kind, flat)
-        result: NDArray[Any] = np.ndarray(shape, self._kind.dtype, numbers)
-        if self._check_finite and not (
-            isfinite(sum(numbers))
-            if count <= SUMMED_MAX
-            else all_finite(result, self.spec.datatype)
-        ):
-            self._refuse_non_finite(result, index, flat)
-        return result
-
     def _flat(self, data: Any, shape: Sequence[int], index: int) -> list[Any]:
         if data.__class__ is not list:
             if shape or isinstance(data, dict):
                 refusals.ragged(self.spec.name, index, "", shape[0] if shape else None, data)
             return [data]
         return flatten(data, shape, name=self.spec.name, index=index) if data else data
+
+    def _from_numbers(
+        self, flat: list[Any], shape: Sequence[int], count: int, index: int
+    ) -> NDArray[Any]:
+        """`flat`: `count` JSON values, at least one."""
+        try:
+            numbers = strict_array(self._typecode, flat)  # type: ignore[arg-type]  # None was told apart
+        except (TypeError, OverflowError):
+            refusals.bad_element(self.spec.name, index, self._kind, flat)
+        if flat[0].__class__ is bool:
+            refusals.bad_element(self.spec.name, index, self._kind, flat)
+        result: NDArray[Any] = ndarray(shape, self._dtype, numbers)
+        if self._check_finite and not (
+            isfinite(sum(numbers)) if count <= SUMMED_MAX else all_finite(result, self._datatype)
+        ):
+            self._refuse_non_finite(result, index, flat)
+        return result
 
     def _from_words(self, flat: list[Any], shape: Sequence[int], index: int) -> NDArray[Any]:
         """BOOL and BYTES, whose JSON is not numbers; FP16 and BF16, which have no JSON form."""
@@ -146,7 +153,7 @@ class InputCodec:
             refusals.bad_element(self.spec.name, index, kind, flat)
         return objects(flat if self._text else encoded, shape)
 
-    def from_bytes(
+    def _from_bytes(
         self, part: memoryview, shape: Sequence[int], count: int, index: int
     ) -> NDArray[Any]:
         """`part`: little-endian, row-major, unpadded. The array lies over its memory if aligned."""
@@ -212,6 +219,6 @@ class InputCodec:
         """
         shape = raw_shape(self.spec, len(body), self._kind.item_bytes)
         if self.spec.datatype != "BYTES":
-            return self.from_bytes(body, shape, self._count(shape, 0), 0)
+            return self._from_bytes(body, shape, self._count(shape, 0), 0)
         element = [bytes(body)]
         return objects(self._as_text(element, 0) if self._text else element, shape)

@@ -86,6 +86,8 @@ class ServedModel:
         self._binary_only = [
             spec.name for spec in version.outputs if not DATATYPES[spec.datatype].json
         ]
+        self._plain = not (transform or session.shared_dimensions or self._binary_only)
+        """Whether a request that asks for nothing special needs no more than decoding."""
         first = version.inputs[0]
         self._batched = first.name if first.shape and first.shape[0] < 0 else None
 
@@ -108,11 +110,9 @@ class ServedModel:
             arrays[name] = codec.decode(tensor, None if parts is None else parts[index], index)
         if len(arrays) != len(codecs):
             raise self._missing_input(arrays)
-        wanted = (
-            self._in_json
-            if request.outputs is None and request.parameters is None
-            else self._wanted(request)
-        )
+        if self._plain and request.outputs is None and request.parameters is None:
+            return Prepared(arrays, self.session.output_names, self._in_json, request.id)
+        wanted = self._wanted(request)
         if self._binary_only:
             self._refuse_json_of_binary_only(wanted)
         return self._prepared(arrays, wanted, request.id)
