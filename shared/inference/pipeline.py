@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.errors import InvalidRequestError, ModelRunError, SignatureError
+from shared.inference import refusals
 from shared.inference.codec import InputCodec
 from shared.inference.encoder import Answer, Heading, Wanted
 from shared.schema.datatypes import DATATYPES
@@ -104,12 +105,12 @@ class ServedModel:
             name = tensor.name
             codec = codecs.get(name)
             if codec is None or name in arrays:
-                raise self._unexpected_input(name, index)
+                raise refusals.unexpected_input(name, index, self.name, codecs)
             if parts is None and (tensor.parameters is not None or tensor.data is None):
                 parts = split_tail(inputs, tail)
             arrays[name] = codec.decode(tensor, None if parts is None else parts[index], index)
         if len(arrays) != len(codecs):
-            raise self._missing_input(arrays)
+            raise refusals.missing_input(arrays, self.name, codecs)
         if self._plain and request.outputs is None and request.parameters is None:
             return Prepared(arrays, self.session.output_names, self._in_json, request.id)
         wanted = self._wanted(request)
@@ -122,7 +123,7 @@ class ServedModel:
         if len(self._codecs) != 1:
             raise InvalidRequestError(
                 f"a raw binary request (header length 0) carries one input; model {self.name!r} "
-                f"takes {len(self._codecs)}: {_list(self._codecs)}"
+                f"takes {len(self._codecs)}: {refusals.quoted(self._codecs)}"
             )
         [(name, codec)] = self._codecs.items()
         return self._prepared({name: codec.decode_raw(body)}, self._in_binary, None)
@@ -176,7 +177,7 @@ class ServedModel:
         for index, output in enumerate(request.outputs):
             spec = self._outputs.get(output.name)
             if spec is None or output.name in wanted:
-                raise self._unexpected_output(output.name, index)
+                raise refusals.unexpected_output(output.name, index, self._outputs)
             if output.parameters and "classification" in output.parameters:
                 raise InvalidRequestError(
                     "the classification extension is not supported here",
@@ -193,27 +194,6 @@ class ServedModel:
                     'ask for it with parameters {"binary_data": true}',
                     field="outputs",
                 )
-
-    def _unexpected_input(self, name: str, index: int) -> SignatureError:
-        fault = "came twice" if name in self._codecs else "is not an input of"
-        what = f"input {name!r} {fault}" + ("" if name in self._codecs else f" {self.name!r}")
-        return SignatureError(
-            f"{what}; the model takes {_list(self._codecs)}", field=f"inputs[{index}].name"
-        )
-
-    def _missing_input(self, arrays: dict[str, NDArray[Any]]) -> SignatureError:
-        missing = [name for name in self._codecs if name not in arrays]
-        return SignatureError(
-            f"input {_list(missing)} is missing; model {self.name!r} takes {_list(self._codecs)}",
-            field="inputs",
-        )
-
-    def _unexpected_output(self, name: str, index: int) -> SignatureError:
-        fault = "is asked for twice" if name in self._outputs else "is not an output of the model"
-        return SignatureError(
-            f"output {name!r} {fault}; it gives {_list(self._outputs)}",
-            field=f"outputs[{index}].name",
-        )
 
     def _check_shared_dimensions(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Dimensions to which the graph gives one name must have one size."""
@@ -249,7 +229,3 @@ def infer(
 
 def _all(outputs: Sequence[TensorSpec], *, binary: bool) -> list[Wanted]:
     return [Wanted(spec, binary=binary, place=place) for place, spec in enumerate(outputs)]
-
-
-def _list(names: Sequence[str] | dict[str, Any]) -> str:
-    return ", ".join(repr(name) for name in names)

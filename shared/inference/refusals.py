@@ -1,4 +1,4 @@
-"""Why a tensor's data is refused, in the caller's terms: found again element by element, once it is known to be wrong.
+"""Why a tensor is refused, in the caller's terms: looked for once it is known to be wrong.
 
 The codec reads data in bulk and knows only that something does not fit; nothing here is on the
 path of a good request.
@@ -13,7 +13,7 @@ from shared.errors import LanewayError, NonFiniteInputError, SignatureError
 from shared.schema.refusals import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from shared.inference.datatypes import ArrayType
 
@@ -26,6 +26,36 @@ _JSON_KINDS = {
     dict: "an object",
     type(None): "null",
 }
+
+
+def unexpected_input(name: str, index: int, model: str, known: Collection[str]) -> SignatureError:
+    """An input that the model does not take, or that came before."""
+    fault = "came twice" if name in known else f"is not an input of {model!r}"
+    return SignatureError(
+        f"input {name!r} {fault}; the model takes {quoted(known)}", field=f"inputs[{index}].name"
+    )
+
+
+def missing_input(came: Collection[str], model: str, known: Collection[str]) -> SignatureError:
+    """The inputs that did not come."""
+    missing = [name for name in known if name not in came]
+    return SignatureError(
+        f"input {quoted(missing)} is missing; model {model!r} takes {quoted(known)}",
+        field="inputs",
+    )
+
+
+def unexpected_output(name: str, index: int, known: Collection[str]) -> SignatureError:
+    """An output that the model does not give, or that was asked for before."""
+    fault = "is asked for twice" if name in known else "is not an output of the model"
+    return SignatureError(
+        f"output {name!r} {fault}; it gives {quoted(known)}", field=f"outputs[{index}].name"
+    )
+
+
+def quoted(names: Collection[str]) -> str:
+    """Names for a message."""
+    return ", ".join(repr(name) for name in names)
 
 
 def wrong_rank(name: str, index: int, expected: Sequence[int], shape: Sequence[int]) -> NoReturn:
