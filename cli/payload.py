@@ -38,6 +38,14 @@ def parse_input(content: bytes) -> Any:
         ) from error
 
 
+def request_in(value: Any) -> dict[str, Any] | None:
+    """The protocol's request that parsed JSON is, or that a golden file holds; None: it is neither."""
+    if is_protocol_request(value):
+        return value
+    golden = value.get("request") if isinstance(value, dict) else None
+    return golden if is_protocol_request(golden) else None
+
+
 def tensors_from(form: Form, content: bytes, model: ModelMetadata) -> dict[str, Tensor]:
     """The model's inputs from a file's content of the given form."""
     if form == "json":

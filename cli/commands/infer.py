@@ -93,11 +93,13 @@ def _call(
 ) -> Call:
     """The call; a request that is the protocol's already goes out as it is."""
     from cli.client.protocol import framed, infer_call
-    from cli.payload import is_protocol_request, parse_input, tensors_from
+    from cli.payload import parse_input, request_in, tensors_from
 
-    request = parse_input(content) if form == "json" else None
-    if is_protocol_request(request):
-        return framed(model, _asking_binary(request) if binary else content, version=version)
+    value = parse_input(content) if form == "json" else None
+    request = request_in(value)
+    if request is not None:
+        as_it_is = content if request is value else json.dumps(request).encode()
+        return framed(model, _asking_binary(request) if binary else as_it_is, version=version)
     tensors = tensors_from(form, content, client.model(model, version))
     if binary:
         tensors = {name: replace(t, data=t.packed()) for name, t in tensors.items()}

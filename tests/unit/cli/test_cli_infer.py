@@ -53,6 +53,17 @@ def test_a_protocol_request_goes_out_byte_for_byte(infer, server, tmp_path):
     assert [call.method for call in server.received] == ["POST"]
 
 
+def test_the_request_of_a_golden_file_is_sent(infer, server, tmp_path):
+    request = {"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}]}
+    golden = {"request": request, "expected": {}, "tolerance": {}}
+    (tmp_path / "golden.json").write_text(json.dumps(golden))
+
+    result = infer("--input", "golden.json")
+
+    assert result.exit_code == 0, result.output
+    assert json.loads(sent(server).body) == request
+
+
 def test_named_values_take_datatype_from_the_model_and_shape_from_the_nesting(infer, server):
     result = infer("--input", "-", stdin='{"x": [[1, 2], [3, 4]]}')
 
