@@ -7,6 +7,7 @@ business.
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -43,6 +44,7 @@ def synthesize(target: Target) -> None:
     command = ["synth", "--quiet", "--output", str(target.state.assembly), *named]
     with _cdk(target, "synth", command) as process:
         finish(process, "The stacks could not be synthesized.")
+    _drop_unused_assets(target.state.assembly)
 
 
 def bootstrap(target: Target) -> Guarded:
@@ -62,6 +64,14 @@ def deploy(target: Target) -> str:
         finish(process, "The stacks could not be deployed to the emulator.")
     stacks = json.loads(outputs.read_text())
     return next(str(values["Endpoint"]) for values in stacks.values() if "Endpoint" in values)
+
+
+def _drop_unused_assets(assembly: Path) -> None:
+    """Remove packages of earlier syntheses: each edit leaves another copy of models and layers."""
+    used = "".join(path.read_text() for path in assembly.glob("*.assets.json"))
+    for asset in assembly.glob("asset.*"):
+        if asset.name not in used:
+            shutil.rmtree(asset, ignore_errors=True)
 
 
 def _cdk(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http
 import http.client
+import os
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -24,8 +25,11 @@ ACCOUNT: Final = "100000000001"
 """Account id and access key are the same 12 digits: unsigned calls then land in the same account."""
 REGION: Final = "us-east-1"
 START_TIMEOUT_S: Final = 30.0
-MAX_FUNCTION_PROCESSES: Final = 16
-"""Past so many requests at once the emulator answers 429; each process unpacks package and layer anew."""
+MAX_CONCURRENCY: Final = max(8, min(16, 2 * (os.cpu_count() or 1)))
+"""Past so many requests at once the emulator answers 429, as Lambda does past an account's limit.
+
+Each of them has a process of its own, with package and layer unpacked anew: about 200 MB of each kind.
+"""
 _IDLE_PROCESS_S: Final = 60
 _POLL_S: Final = 0.05
 _SERVICES: Final = "apigateway,cloudformation,dynamodb,ecr,events,iam,kms,lambda,logs,monitoring,s3,sns,sqs,ssm,sts,tagging"
@@ -77,7 +81,7 @@ def _settings(port: int) -> dict[str, str]:
         "BIND_HOST": "127.0.0.1",  # its default is every interface
         "GATEWAY_PORT": str(port),
         "IOT_MTLS_ENABLED": "0",  # would open port 8883
-        "LAMBDA_ACCOUNT_CONCURRENCY": str(MAX_FUNCTION_PROCESSES),
+        "LAMBDA_ACCOUNT_CONCURRENCY": str(MAX_CONCURRENCY),
         "LAMBDA_EXECUTOR": "local",
         "LAMBDA_WARM_TTL_SECONDS": str(_IDLE_PROCESS_S),
         "LOG_LEVEL": "INFO",

@@ -1,7 +1,7 @@
 """The folder in which the local service keeps what it knows (`.laneway/`), and who may use it.
 
-One service per folder: the lock is held by the process and vanishes with it. `dev.json` is there exactly
-while the service answers.
+One service per folder: the lock is held by the process and vanishes with it. `dev.json` is there from
+the first answer until the service ends; what a killed one left, the next one removes.
 """
 
 from __future__ import annotations

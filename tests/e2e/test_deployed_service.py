@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import boto3
 import httpx
@@ -15,6 +16,7 @@ import tritonclient.http as triton
 import tritonclient.http.aio as triton_aio
 from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 
+from cli.dev.emulator import MAX_CONCURRENCY
 from cli.models.golden import GOLDEN_FILE, differences, read_cases
 from tests.e2e.local_service import PROJECT, is_open
 
@@ -224,6 +226,21 @@ def test_a_refused_key_is_told_in_the_log(service):
     mark = len(service.lines)
     httpx.get(f"{service.endpoint}/v2", headers={"x-api-key": "lw_" + "y" * 43})
     service.wait_for("refused", timeout_s=10, after=mark)
+
+
+def test_a_burst_makes_no_more_processes_than_the_cap(service):
+    case = case_of("breast-cancer")
+    url = f"{service.endpoint}/v2/models/breast-cancer/infer"
+
+    def send(_number):
+        return httpx.post(url, json=case.request, headers=service.headers, timeout=120).status_code
+
+    with ThreadPoolExecutor(MAX_CONCURRENCY + 4) as pool:
+        statuses = set(pool.map(send, range(2 * MAX_CONCURRENCY)))
+    assert 200 in statuses
+    assert statuses <= {200, 429}
+    realtime = [c for c in service.processes() if "shared-realtime" in c]
+    assert len(realtime) <= MAX_CONCURRENCY
 
 
 def test_nothing_listens_beyond_this_machine(service):
