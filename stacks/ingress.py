@@ -88,6 +88,8 @@ def _authorizer(
         timeout_s=_AUTHORIZER_TIMEOUT_S,
     )
     keys_table.grant(part.role, "dynamodb:GetItem")
+    if keys_table.encryption_key is not None:  # the table decrypts with its caller's permission
+        keys_table.encryption_key.grant_decrypt(part.role)
     return part
 
 

@@ -11,7 +11,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from shared.limits import LAMBDA_SNAPSTART_PYTHON_MIN
+from shared.limits import LAMBDA_ENVIRONMENT_BYTES, LAMBDA_SNAPSTART_PYTHON_MIN
 from stacks.errors import SynthError
 from stacks.parts.acknowledge import acknowledge
 
@@ -89,6 +89,7 @@ class LanewayFunction(Construct):
                 f"{sys.version_info[0]}.{sys.version_info[1]}; make the environment with a later "
                 'one, or set warm = "on-demand" or a range'
             )
+        _refuse_large(name, environment)
         self.log_group = _log_group(self, name, stage)
         self.role = _role(self, self.log_group, name)
         self.function = lambda_.Function(
@@ -110,6 +111,15 @@ class LanewayFunction(Construct):
             **_snapstart(snapstart),
         )
         _acknowledge(self, stage)
+
+
+def _refuse_large(name: str, environment: Mapping[str, str]) -> None:
+    size_bytes = sum(len(key) + len(value) for key, value in environment.items())
+    if size_bytes > LAMBDA_ENVIRONMENT_BYTES:
+        raise SynthError(
+            f"{name}: its environment has {size_bytes} bytes and Lambda takes "
+            f"{LAMBDA_ENVIRONMENT_BYTES}; what grows is the list of pools, so join some of them"
+        )
 
 
 def _snapstart(snapstart: bool) -> dict[str, Any]:  # noqa: FBT001 - private, one argument

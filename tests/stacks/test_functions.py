@@ -95,6 +95,30 @@ def test_the_authorizer_may_read_one_key_at_a_time_and_never_list_them(prod) -> 
         assert forbidden not in ingress
 
 
+def test_the_authorizer_may_decrypt_the_table_that_has_a_key_of_its_own(prod, dev) -> None:
+    assert '"kms:Decrypt"' in json.dumps(prod.templates["ingress"])
+    assert "kms:" not in json.dumps(dev.templates["ingress"])
+
+
+def test_more_pools_than_an_environment_holds_are_refused(synthesize, repository, assets) -> None:
+    model = repository.models["iris"]
+    names = [f"pool-{number}" for number in range(60)]
+    many = dataclasses.replace(
+        repository,
+        pools=dict.fromkeys(names, PoolSpec()),
+        models={
+            name: dataclasses.replace(
+                model, name=name, spec=model.spec.model_copy(update={"pool": name})
+            )
+            for name in names
+        },
+    )
+    stubs = dataclasses.replace(assets, pools=dict.fromkeys(names, assets.ingress))
+
+    with pytest.raises(SynthError, match=r"environment has \d+ bytes and Lambda takes 4096"):
+        synthesize(DEV, repository=many, assets=stubs)
+
+
 def test_ingress_may_ask_the_live_aliases_and_no_other_function(prod) -> None:
     statements = [
         statement
