@@ -25,7 +25,13 @@ def load_model(root: Path, model: Model, version: ModelVersion, *, threads: int 
     Raises ModelUnavailableError, ModelDigestError or TransformFailedError.
     """
     before_bytes = resident_bytes()
-    session = load_session(root / version.folder, version, model.session, threads=threads)
+    session = load_session(
+        root / version.folder,
+        version,
+        model.session,
+        threads=threads,
+        fed_by_caller=model.transform is None,
+    )
     transform = (
         load_transform(root / model.transform, model=model.name) if model.transform else None
     )

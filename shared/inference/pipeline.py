@@ -1,8 +1,8 @@
 """`infer`: the one function that every lane calls, from a validated request to an answer.
 
 It is three steps, so that a lane which stacks requests can put its stacking between them:
-`prepare` (decode, preprocess) gives the tensors that the graph sees, `run` runs them, `finish`
-(postprocess, choose) gives the answer. Everything that does not depend on the request is worked
+`prepare` (decode, preprocess) gives the tensors that the graph sees, `session.run` runs them,
+`finish` (postprocess, choose) gives the answer. Everything that does not depend on the request is worked
 out once, when the model is loaded.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from shared.errors import InvalidRequestError, ModelRunError, SignatureError
+from shared.errors import InvalidRequestError, SignatureError
 from shared.inference import refusals
 from shared.inference.codec import InputCodec
 from shared.inference.encoder import Answer, Heading, Wanted
@@ -144,16 +144,6 @@ class ServedModel:
             return Prepared(arrays, self.session.output_names, wanted, request_id)
         return Prepared(arrays, [want.spec.name for want in wanted], wanted, request_id)
 
-    def run(self, prepared: Prepared, deadline_s: float) -> list[NDArray[Any]]:
-        """The graph's outputs in the order of `prepared.fetch`; see `ModelSession.run`."""
-        try:
-            return self.session.run(prepared.feeds, prepared.fetch, deadline_s)
-        except SignatureError as error:
-            if self.transform is None:
-                raise
-            # The caller never saw these values: the transform made them.
-            raise ModelRunError(error.message) from error
-
     def finish(
         self, prepared: Prepared, results: Sequence[NDArray[Any]], model_ms: float = 0.0
     ) -> Answer:
@@ -222,7 +212,7 @@ def infer(
     """
     prepared = model.prepare_raw(tail) if request is None else model.prepare(request, tail)
     started_s = time.perf_counter()
-    results = model.run(prepared, deadline_s)
+    results = model.session.run(prepared.feeds, prepared.fetch, deadline_s)
     model_ms = (time.perf_counter() - started_s) * 1000
     return model.finish(prepared, results, model_ms)
 

@@ -61,8 +61,12 @@ ONNX_BFLOAT16: Final = 16
 class ModelSession:
     """A session made from verified files; usable from several threads at once."""
 
-    def __init__(self, version: ModelVersion, session: InferenceSession) -> None:
+    def __init__(
+        self, version: ModelVersion, session: InferenceSession, *, fed_by_caller: bool = True
+    ) -> None:
+        """`fed_by_caller`: the values of a run are the caller's own, not a transform's."""
         self.version = version
+        self._fed_by_caller = fed_by_caller
         self._session = session
         self._label = f"model {version.model!r} version {version.version!r}"
         self.output_names = [output.name for output in version.graph_outputs]
@@ -80,7 +84,7 @@ class ModelSession:
         """The outputs named, in that order, or an error by `deadline_s` on the monotonic clock.
 
         Raises DeadlineExceededError when the run was stopped, SignatureError when the graph
-        refuses the values (an index out of range), ModelRunError when it fails otherwise.
+        refuses the caller's values (an index out of range), ModelRunError when it fails otherwise.
         """
         started_s = time.monotonic()
         watch = WATCHDOG.arm(deadline_s)
@@ -105,7 +109,7 @@ class ModelSession:
         )
 
     def _translated(self, error: Exception) -> LanewayError:
-        if isinstance(error, InvalidArgument):
+        if isinstance(error, InvalidArgument) and self._fed_by_caller:
             return SignatureError(f"{self._label} refused the input values: {reason(error)}")
         return ModelRunError(f"{self._label} failed while it ran: {reason(error)}")
 
@@ -127,11 +131,17 @@ class ModelSession:
 
 
 def load_session(
-    folder: Path, version: ModelVersion, spec: SessionSpec, *, threads: int = 1
+    folder: Path,
+    version: ModelVersion,
+    spec: SessionSpec,
+    *,
+    threads: int = 1,
+    fed_by_caller: bool = True,
 ) -> ModelSession:
     """Verify the files of `version` in `folder` and make its session.
 
-    `threads`: intra-op threads where the model's declaration names none.
+    `threads`: intra-op threads where the model's declaration names none. `fed_by_caller`: see
+    `ModelSession`.
     Raises ModelUnavailableError for a missing file or one that onnxruntime cannot load,
     ModelDigestError for one that is not the one that was locked.
     """
@@ -148,7 +158,7 @@ def load_session(
             f"onnxruntime cannot load model {version.model!r} version {version.version!r}: "
             f"{reason(error)}"
         ) from error
-    return ModelSession(version, session)
+    return ModelSession(version, session, fed_by_caller=fed_by_caller)
 
 
 def session_options(spec: SessionSpec, *, threads: int) -> SessionOptions:
