@@ -66,10 +66,37 @@ class RealtimeSettings(Settings):
     """Bytes of model files whose sessions are kept; the least recently used go first."""
     deadline_margin_ms: int = 250
     """Kept of the invocation's time to answer after a run was stopped."""
+    ingress_function: str = ""
+    """Takes the requests that prefer an asynchronous answer; empty: nobody does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IngressSettings(Settings):
+class JobSettings(Settings):
+    """What every function that deals with jobs is told; an empty `jobs_table`: no jobs here."""
+
+    jobs_table: str = ""
+    bucket: str = ""
+    """The stage's bucket of inputs, results and uploads."""
+    queues: dict[str, dict[str, str]] = field(default_factory=dict)
+    """URLs of the queues by pool, then by latency class."""
+    input_places: dict[str, list[str]] = field(default_factory=dict)
+    """By tenant: `s3://bucket/prefix/` from where it may name inputs, beside its own uploads."""
+    result_aliases: dict[str, str] = field(default_factory=dict)
+    """Places for copies of results, by the names that callers use."""
+    async_target_s: int = 60
+    """An async job should have begun to run by then."""
+    batch_target_s: int = 6 * 3600
+    async_ttl_s: int = 6 * 3600
+    """How long an async job waits for its first run unless it says otherwise."""
+    batch_ttl_s: int = 24 * 3600
+    job_timeout_s: int = 300
+    """How long one run of a job may take unless it says otherwise."""
+    job_retention_s: int = 7 * 24 * 3600
+    """How long an ended job can be asked for, counted from the end of its ttl."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngressSettings(JobSettings):
     """The function behind `$default`."""
 
     public_url: str = ""
@@ -97,13 +124,35 @@ def _read(name: str, text: str, type_name: str) -> Any:
 
 
 def _write(value: object) -> str:
-    if isinstance(value, dict):
-        return json.dumps({name: asdict(item) for name, item in value.items()})
-    return str(value)
+    if not isinstance(value, dict):
+        return str(value)
+    plain = {name: asdict(v) if isinstance(v, PoolAlias) else v for name, v in value.items()}
+    return json.dumps(plain, separators=(",", ":"))
 
 
 def _pool_aliases(text: str) -> dict[str, PoolAlias]:
     return {pool: PoolAlias(**alias) for pool, alias in json.loads(text).items()}
+
+
+def _texts(text: str) -> dict[str, str]:
+    return {str(name): _text(value) for name, value in json.loads(text).items()}
+
+
+def _lists(text: str) -> dict[str, list[str]]:
+    return {name: [_text(item) for item in items] for name, items in json.loads(text).items()}
+
+
+def _tables(text: str) -> dict[str, dict[str, str]]:
+    return {
+        name: {key: _text(value) for key, value in table.items()}
+        for name, table in json.loads(text).items()
+    }
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
 
 
 _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
@@ -111,5 +160,8 @@ _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "int": int,
     "float": float,
     "dict[str, PoolAlias]": _pool_aliases,
+    "dict[str, str]": _texts,
+    "dict[str, list[str]]": _lists,
+    "dict[str, dict[str, str]]": _tables,
 }
 """Keyed by the annotation as written; a test reads every field of every class."""

@@ -19,6 +19,12 @@ EVERY = [
         public_url="https://example.org/dev",
         pool_aliases={"shared": PoolAlias(function="f", alias="live", provisioned=True)},
         ready_cache_s=2.5,
+        jobs_table="laneway-dev-jobs",
+        bucket="b",
+        queues={"shared": {"async": "https://q/a", "batch": "https://q/b"}},
+        input_places={"acme": ["s3://lake/in/"]},
+        result_aliases={"lake": "s3://lake/out/"},
+        async_target_s=1,
     ),
     IngressSettings(stage="dev"),
     AuthorizerSettings(stage="dev", keys_table="keys"),
@@ -49,6 +55,10 @@ def test_every_missing_variable_is_named_at_once():
         (IngressSettings, "POOL_ALIASES", '{"a": {"name": "f"}}'),
         (IngressSettings, "POOL_ALIASES", "[]"),
         (IngressSettings, "READY_CACHE_S", "soon"),
+        (IngressSettings, "QUEUES", '{"shared": "https://q"}'),
+        (IngressSettings, "INPUT_PLACES", '{"acme": [1]}'),
+        (IngressSettings, "RESULT_ALIASES", '{"lake": null}'),
+        (IngressSettings, "ASYNC_TTL_S", "1.5"),
     ],
 )
 def test_a_variable_that_is_not_of_its_type_is_named_with_what_came(settings, name, text):
