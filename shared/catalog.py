@@ -122,6 +122,11 @@ class Catalog:
         return model, model.version(version)
 
 
+def infer_routes(model: str) -> tuple[str, str]:
+    """The gateway's routes of a realtime model: the stacks make them, the function looks them up."""
+    return f"POST /v2/models/{model}/infer", f"POST /v2/models/{model}/versions/{{version}}/infer"
+
+
 def load_catalog(path: Path) -> Catalog:
     """Read a compiled `catalog.json`."""
     return parse_catalog(orjson.loads(path.read_bytes()))

@@ -11,6 +11,7 @@ from aws_cdk import ArnFormat, CfnOutput, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 
+from shared.catalog import infer_routes
 from shared.limits import HTTP_API_ROUTES
 from shared.schema.spec import ProvisionedWarm
 from shared.settings import AuthorizerSettings, IngressSettings, PoolAlias
@@ -181,10 +182,7 @@ def realtime_routes(deployment: Deployment, pool: str) -> list[str]:
             "models (-c models=...)"
         )
     return [
-        f"POST /v2/models/{entry.name}{version}/infer"
-        for entry in every
-        if entry.spec.pool == pool
-        for version in ("", "/versions/{version}")
+        route for entry in every if entry.spec.pool == pool for route in infer_routes(entry.name)
     ]
 
 

@@ -21,7 +21,7 @@ from cli.client import Laneway
 from cli.testing.gateway import Gateway, GatewayAnswer
 from cli.testing.lambdas import REGION, LocalFunction, LocalLambda
 from cli.testing.server import listen
-from shared.catalog import parse_catalog
+from shared.catalog import infer_routes, parse_catalog
 from shared.keys import API_KEY_HEADER, DynamoKeyStore, create_key
 from shared.repository import compile_catalog, read_repository
 from shared.schema.compile import export_validators
@@ -149,10 +149,10 @@ def _catalog(repository: Repository, *, pool: str | None) -> Catalog:
 
 def _realtime_routes(catalog: Catalog) -> list[str]:
     return [
-        f"POST /v2/models/{model.name}{version}/infer"
+        route
         for model in catalog.models.values()
         if "realtime" in model.latency_classes
-        for version in ("", "/versions/{version}")
+        for route in infer_routes(model.name)
     ]
 
 

@@ -12,6 +12,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 from functions.api_gateway import HttpRequest, Response, serve
+from shared.catalog import infer_routes
 from shared.errors import LanewayError, ModelNotFoundError
 from shared.inference.encoder import encode
 from shared.inference.loading import open_sessions
@@ -84,9 +85,7 @@ class RealtimeService:
             threads=max(1, memory_mib // LAMBDA_MEMORY_MIB_PER_VCPU),
         )
         self._routes = {
-            f"POST /v2/models/{model.name}{version}/infer": model
-            for model in catalog.models.values()
-            for version in ("", "/versions/{version}")
+            route: model for model in catalog.models.values() for route in infer_routes(model.name)
         }
         self._defaults = self._defaults_in_budget()
 
