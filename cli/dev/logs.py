@@ -42,6 +42,7 @@ class LogFollower:
         self._since_ms = 0
         self._seen: dict[str, int] = {}
         self._stop = threading.Event()
+        self._reading = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="logs", daemon=True)
 
     def __enter__(self) -> Self:
@@ -61,10 +62,15 @@ class LogFollower:
         """Read these log groups from now on; what is in them already is shown too."""
         self._groups = dict(groups)
 
+    def flush(self) -> None:
+        """Show now what has been written so far."""
+        with self._reading:
+            self._poll()
+
     def _run(self) -> None:
         while not self._stop.wait(POLL_S):
             try:
-                self._poll()
+                self.flush()
             except Exception as error:  # noqa: BLE001 - a hiccup of the log must not end the service
                 self._show(Text(f"the log cannot be read just now: {error}", style="dim"))
 

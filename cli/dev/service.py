@@ -74,11 +74,13 @@ def serve(target: Target, terminal: Terminal) -> None:
         cleanup.enter_context(Watcher(target.project, target.models, changes.put))
         sample = examples(read_repository(target.models))[0]
         service = _start(target, terminal, cleanup)
-        _first_answer(service.running, sample)
+        follower = cleanup.enter_context(LogFollower(service.clients.logs, terminal.line))
+        follower.follow(_log_groups(service.clients))
+        _answer_or_tell_why(service, sample, follower)
         target.state.publish(service.running)
         shown = commands(service.running, sample, target.state.folder / "examples", _laneway())
         terminal.ready(service.running, shown, after_s=time.monotonic() - begin)
-        _run(service, changes, cleanup)
+        _run(service, changes, follower)
 
 
 def _start(target: Target, terminal: Terminal, cleanup: contextlib.ExitStack) -> Service:
@@ -100,10 +102,16 @@ def _start(target: Target, terminal: Terminal, cleanup: contextlib.ExitStack) ->
     )
 
 
-def _run(service: Service, changes: Changes, cleanup: contextlib.ExitStack) -> None:
-    """Show the log and redeploy what changes, until a signal ends it."""
-    follower = cleanup.enter_context(LogFollower(service.clients.logs, service.terminal.line))
-    follower.follow(_log_groups(service.clients))
+def _answer_or_tell_why(service: Service, sample: Example, follower: LogFollower) -> None:
+    try:
+        _first_answer(service.running, sample)
+    except DevError:
+        follower.flush()  # the function's own words, before the service ends
+        raise
+
+
+def _run(service: Service, changes: Changes, follower: LogFollower) -> None:
+    """Redeploy what changes, until a signal ends it."""
     while True:
         changed = _next_change(changes, service.process)
         if changed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import socket
@@ -85,6 +86,23 @@ def test_a_killed_service_takes_all_its_processes_along(tmp_path, one_model):
         assert eventually(lambda: service.processes() == [], timeout_s=15)
         assert eventually(lambda: service.scratch() == [], timeout_s=5)
         assert not is_open(service.port)
+
+
+def test_a_model_that_does_not_answer_ends_the_start_with_the_functions_own_words(
+    tmp_path, copied_models
+):
+    models = tmp_path / "models"
+    models.mkdir()
+    for name in ("pools.toml", "requirements-shared.txt"):
+        shutil.copy(copied_models / name, models)
+    shutil.copytree(copied_models / "page-orientation", models / "page-orientation")
+    transform = models / "page-orientation" / "transform.py"
+    transform.write_text(transform.read_text().replace('outputs["fetch_name_0"]', 'outputs["no"]'))
+    with local_service(tmp_path / "state", models, free_port()) as service:
+        assert service.process.wait(timeout=START_TIMEOUT_S) == 1
+    assert "page-orientation is deployed and does not answer: 500" in service.output
+    assert re.search(r"transform\.py:\d+ in postprocess", service.output), service.output
+    assert_nothing_left(service)
 
 
 def test_a_stopped_service_leaves_no_process_no_port_and_no_unpacked_folder(tmp_path, one_model):
