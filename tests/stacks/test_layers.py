@@ -196,6 +196,7 @@ def _publish(endpoint: str, models: Path, folder: Path) -> None:
     done = subprocess.run(
         [
             PROJECT / "node_modules/.bin/cdk", "publish-assets", "--all",
+            "--app", f"{sys.executable} app.py",  # what runs the tests, where it is not .venv
             "--unstable=publish-assets", "-c", "stage=local", "-c", f"models={models}",
             "-o", str(folder / "cdk.out"),
         ],
