@@ -61,7 +61,7 @@ def to_item(row: JobRow, *, token: str) -> Item:
 
 def from_item(item: Mapping[str, Any]) -> JobRow:
     """The row of an item, or of an index's part of one: then payloads have no bytes."""
-    tenant, _, job_id = item["pk"]["S"].partition("/")
+    tenant, _, job_id = item["pk"]["S"].rpartition("/")
     submission = item["submission"]["M"]
     held = item.get("lease", {}).get("M", {})
     status = cast("JobStatus", item["status"]["S"])
@@ -106,8 +106,10 @@ def text(value: str | None) -> Item | None:
 
 
 def number(value: float | None) -> Item | None:
-    """A number attribute; `repr` loses no digit, and DynamoDB keeps 38."""
-    return None if value is None else {"N": repr(value)}
+    """A number attribute; `repr` of a float loses no digit, and DynamoDB keeps 38."""
+    if value is None:
+        return None
+    return {"N": repr(float(value)) if isinstance(value, float) else str(value)}
 
 
 def lease(owner: str, until: float, token: str | None = None) -> Item:
@@ -158,7 +160,7 @@ def _submission(row: JobRow) -> Item:
         latency_class=text(row.latency_class),
         payload_digest=text(row.payload_digest),
         timeout_s=number(row.timeout_s),
-        purge_at=number(row.purge_at),
+        purge_at=number(int(row.purge_at)),
         webhook=text(row.webhook),
         result_alias=text(row.result_alias),
         retry_of=text(row.retry_of),

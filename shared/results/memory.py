@@ -1,7 +1,6 @@
 """Jobs in a dict: for tests, for users' own tests, and to measure what the machinery costs.
 
-Safe to use from several threads. A write that the client lost the answer to does not happen here,
-so nothing is said of repeated writes.
+Safe to use from several threads.
 """
 
 from __future__ import annotations
@@ -26,6 +25,8 @@ from shared.results.transitions import (
     is_gone,
     refusal,
     released,
+    repeats_ending,
+    repeats_release,
     without_bytes,
 )
 from shared.schema.status import TERMINAL
@@ -129,7 +130,7 @@ class MemoryJobStore:
         with self._lock:
             row = self._rows.get(key)
             if row is None or not holds(row, fence):
-                return False
+                return repeats_release(row, fence)
             self._keep(released(row, charged=charged, due_at=due_at))
             return True
 
@@ -141,7 +142,7 @@ class MemoryJobStore:
         with self._lock:
             row = self._rows.get(key)
             if row is None or not holds(row, fence):
-                return False
+                return repeats_ending(row, "succeeded", now=now, fence=fence, result=result)
             self._keep(ended(row, "succeeded", now=now, result=result, facts=facts))
             return True
 
@@ -152,7 +153,7 @@ class MemoryJobStore:
         with self._lock:
             row = self._rows.get(key)
             if row is None or not holds(row, fence):
-                return False
+                return repeats_ending(row, "failed", now=now, fence=fence, failure=failure)
             self._keep(ended(row, "failed", now=now, failure=failure, facts=facts))
             return True
 
@@ -161,7 +162,7 @@ class MemoryJobStore:
         with self._lock:
             kept = self._rows.get(row.key)
             if kept is None or not can_exhaust(kept, fence=row.fence, now=now):
-                return False
+                return repeats_ending(kept, "failed", now=now, fence=row.fence, failure=failure)
             self._keep(ended(kept, "failed", now=now, failure=failure))
             return True
 
@@ -178,7 +179,7 @@ class MemoryJobStore:
         with self._lock:
             row = self._rows.get(key)
             if row is None or not can_expire(row, now=now):
-                return False
+                return repeats_ending(row, "expired", now=now)
             self._keep(ended(row, "expired", now=now))
             return True
 

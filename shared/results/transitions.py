@@ -6,6 +6,7 @@ asks `refusal` what a refused write has met. Both pass tests/contract/results.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -34,6 +35,7 @@ def created(row: JobRow) -> JobRow:
     return replace(
         row,
         status="queued",
+        purge_at=_whole(row.purge_at),
         attempt=0,
         fence=0,
         lease_owner=None,
@@ -51,6 +53,7 @@ def admitted(row: JobRow) -> JobRow:
     return replace(
         row,
         status="running",
+        purge_at=_whole(row.purge_at),
         attempt=1,
         fence=1,
         started_at=row.created_at if row.started_at is None else row.started_at,
@@ -132,6 +135,30 @@ def holds(row: JobRow | None, fence: int) -> bool:
     return row is not None and row.status == "running" and row.fence == fence
 
 
+def repeats_ending(
+    row: JobRow | None,
+    status: JobStatus,
+    *,
+    now: float,
+    fence: int | None = None,
+    result: JobResult | None = None,
+    failure: JobFailure | None = None,
+) -> bool:
+    """Whether the row ended by this very write, whose answer the client lost and asks for again."""
+    return (
+        row is not None
+        and (row.status, row.finished_at) == (status, now)
+        and fence in (None, row.fence)
+        and row.result == result
+        and row.failure == (None if failure is None else bounded(failure))
+    )
+
+
+def repeats_release(row: JobRow | None, fence: int) -> bool:
+    """Whether the row was handed back under this fence, and nobody has claimed it since."""
+    return row is not None and row.status == "queued" and row.fence == fence > 0
+
+
 def can_exhaust(row: JobRow | None, *, fence: int, now: float) -> bool:
     """Whether nobody runs the row, nobody may, and nobody has claimed it since."""
     return (
@@ -169,3 +196,8 @@ def check_inline(payload: Payload) -> None:
         raise ValueError(
             f"{len(payload.inline)} inline bytes; more than {JOB_INLINE_BYTES_MAX} go to S3 first"
         )
+
+
+def _whole(seconds: float) -> float:
+    """DynamoDB's time to live counts whole seconds."""
+    return float(math.ceil(seconds))
