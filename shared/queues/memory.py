@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @dataclass(slots=True, kw_only=True)
 class _Kept:
     body: str
+    tenant: str
     attributes: Mapping[str, str]
     message_id: str
     sent_at: float
@@ -75,6 +76,7 @@ class MemoryQueue:
         now = self._clock()
         kept = _Kept(
             body=message.body,
+            tenant=message.tenant,
             attributes=dict(message.attributes),
             message_id=str(uuid4()),
             sent_at=now,
@@ -112,7 +114,7 @@ class MemoryQueue:
         if self._dead_letters is None:
             raise ValueError("this queue has no dead-letter queue")
         body, attributes = burial(delivery.body, delivery.attributes, reason)
-        self._dead_letters.put(Message(body=body, tenant="", attributes=attributes))
+        self._dead_letters.put(Message(body=body, tenant=delivery.tenant, attributes=attributes))
         self.acknowledge(delivery)
 
     def depth(self) -> int:
@@ -155,6 +157,7 @@ class MemoryQueue:
             receive_count=kept.receive_count,
             attributes=kept.attributes,
             sent_at=kept.sent_at,
+            tenant=kept.tenant,
         )
 
     def _held(self, delivery: Delivery) -> _Kept | None:

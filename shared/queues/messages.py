@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 REASON_ATTRIBUTE: Final = "reason"
 """Of a buried message: why it can never be worked on."""
 REASON_LENGTH_MAX: Final = 256
+SQS_ATTRIBUTES_MAX: Final = 10
+"""Attributes of one message (Amazon SQS, message metadata, read 2026-11-21); none may be empty."""
 _SENDABLE: Final = re.compile(r"[\t\n\r\x20-\x7e]+")
 _TYPE_BYTES: Final = len("String")
 """An attribute counts with its name, its type and its value."""
@@ -46,9 +48,11 @@ def burial(body: str, attributes: Mapping[str, str], reason: str) -> tuple[str, 
     """Body and attributes of a message on its way to the dead-letter queue.
 
     The body stays as it came, also where it could not have been sent by us. Only a message that is
-    so near the limit that the reason has no room loses the end of its body.
+    so near a limit that the reason has no room loses the end of its body, or a tenth attribute.
     """
-    kept = dict(attributes) | {REASON_ATTRIBUTE: _printable(reason)}
+    named = {name: value for name, value in attributes.items() if value and name != REASON_ATTRIBUTE}
+    kept = dict(list(named.items())[: SQS_ATTRIBUTES_MAX - 1])
+    kept[REASON_ATTRIBUTE] = _printable(reason)
     excess = message_bytes(body, kept) - SQS_MESSAGE_BYTES
     if excess > 0:
         body = body.encode()[:-excess].decode(errors="ignore")

@@ -34,6 +34,8 @@ class Delivery:
     attributes: Mapping[str, str] = field(default_factory=dict)
     sent_at: float | None = None
     """Epoch seconds, where the broker says."""
+    tenant: str = ""
+    """Whom the sender gave as its tenant; only good for fairness, never for identity."""
 
 
 class Queue(Protocol):
@@ -62,7 +64,8 @@ class Queue(Protocol):
     def send_many(self, messages: Sequence[Message]) -> Sequence[str | None]:
         """Put many messages on the queue in few calls; None for each that was not confirmed.
 
-        Raises as `send` does, and only `QueueUnavailableError` after the first call.
+        Raises `TooLargeError` and `ValueError` as `send` does, before anything is sent, and no
+        `QueueUnavailableError`: then nothing is confirmed.
         """
 
     def receive(self, *, limit: int, wait_s: float) -> Sequence[Delivery]:
