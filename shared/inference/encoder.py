@@ -16,7 +16,7 @@ from shared.inference.finite import FLOATS, all_finite
 from shared.inference.layout import join_elements
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -65,7 +65,7 @@ class Wanted:
 class Answer:
     """The answer to one request, before it is bytes. `arrays` match `wanted` one by one."""
 
-    __slots__ = ("arrays", "heading", "id", "model_ms", "wanted")
+    __slots__ = ("arrays", "heading", "id", "model_ms", "wanted", "with_infinities")
 
     def __init__(
         self,
@@ -81,6 +81,8 @@ class Answer:
         self.arrays = arrays
         self.model_ms = model_ms
         """Time in `session.run`."""
+        self.with_infinities = False
+        """Whether NaN and infinities were found in JSON outputs, and the model allows them."""
 
 
 def encode(answer: Answer) -> tuple[bytes, list[bytes]]:
@@ -89,22 +91,6 @@ def encode(answer: Answer) -> tuple[bytes, list[bytes]]:
     Raises NonFiniteOutputError for a JSON output with NaN or an infinity that the model does not
     allow, InvalidRequestError for BYTES in JSON that are not UTF-8.
     """
-    header, tails = _encode(answer, _json_data)
-    # orjson writes NaN and infinities as null, so that the values need no look of their own. The
-    # word may also stand in a string.
-    if header.find(b"null") >= 0 and (spec := _non_finite_output(answer)) is not None:
-        if not answer.heading.allow_non_finite:
-            raise NonFiniteOutputError(
-                f"output {spec.name!r} holds NaN or an infinity, which JSON cannot carry; ask for "
-                'it with parameters {"binary_data": true}, or set allow_non_finite for the model'
-            )
-        return _encode(answer, _lenient_data)
-    return header, tails
-
-
-def _encode(
-    answer: Answer, write: Callable[[NDArray[Any], TensorSpec], bytes]
-) -> tuple[bytes, list[bytes]]:
     text = [answer.heading.text]
     if answer.id is not None:
         text += (b',"id":', orjson.dumps(answer.id))
@@ -112,15 +98,32 @@ def _encode(
     for wanted, array in zip(answer.wanted, answer.arrays):  # noqa: B905  of equal length by contract
         shape = array.shape
         text.append(wanted.openings.get(shape) or wanted.open(shape))
-        if wanted.numeric and write is _json_data:
+        if wanted.numeric and not answer.with_infinities:
             text.append(orjson.dumps(array.ravel(), None, NUMPY))
         elif not wanted.binary:
-            text.append(write(array.ravel(), wanted.spec))
+            text.append(_odd_json(array.ravel(), wanted.spec))
         else:
             tails.append(to_bytes(array, wanted.spec.datatype))
             text.append(b"%d}" % len(tails[-1]))
     text.append(b"}]}")
-    return b"".join(text), tails
+    header = b"".join(text)
+    # orjson writes NaN and infinities as null, so that the values need no look of their own. The
+    # word may also stand in a string.
+    if header.find(b"null") >= 0 and not answer.with_infinities and _non_finite_outputs(answer):
+        return encode(_allowed(answer))
+    return header, tails
+
+
+def _allowed(answer: Answer) -> Answer:
+    """The answer, its infinities admitted, if the model allows them."""
+    if not answer.heading.allow_non_finite:
+        name = _non_finite_outputs(answer)[0]
+        raise NonFiniteOutputError(
+            f"output {name!r} holds NaN or an infinity, which JSON cannot carry; ask for "
+            'it with parameters {"binary_data": true}, or set allow_non_finite for the model'
+        )
+    answer.with_infinities = True
+    return answer
 
 
 def to_bytes(array: NDArray[Any], datatype: str) -> bytes:
@@ -130,26 +133,27 @@ def to_bytes(array: NDArray[Any], datatype: str) -> bytes:
     return array.tobytes()
 
 
-def _json_data(flat: NDArray[Any], spec: TensorSpec) -> bytes:
+def _odd_json(flat: NDArray[Any], spec: TensorSpec) -> bytes:
+    """What orjson does not write by itself: BYTES, and NaN and infinities as bare words.
+
+    JSON does not have those words; the protocol's clients read them.
+    """
     if spec.datatype == "BYTES":
         return orjson.dumps(_texts(flat, spec.name))
+    if spec.datatype in FLOATS:
+        return to_json(flat.tolist(), inf_nan_mode="constants")
     return orjson.dumps(flat, None, NUMPY)
 
 
-def _lenient_data(flat: NDArray[Any], spec: TensorSpec) -> bytes:
-    """With bare NaN and Infinity, which the protocol's clients read and JSON does not have."""
-    if spec.datatype in FLOATS:
-        return to_json(flat.tolist(), inf_nan_mode="constants")
-    return _json_data(flat, spec)
-
-
-def _non_finite_output(answer: Answer) -> TensorSpec | None:
-    """The first output in JSON that holds NaN or an infinity."""
-    for wanted, array in zip(answer.wanted, answer.arrays, strict=True):
-        datatype = wanted.spec.datatype
-        if not wanted.binary and datatype in FLOATS and not all_finite(array, datatype):
-            return wanted.spec
-    return None
+def _non_finite_outputs(answer: Answer) -> list[str]:
+    """Names of the outputs in JSON that hold NaN or an infinity."""
+    return [
+        wanted.spec.name
+        for wanted, array in zip(answer.wanted, answer.arrays, strict=True)
+        if wanted.numeric
+        and wanted.spec.datatype in FLOATS
+        and not all_finite(array, wanted.spec.datatype)
+    ]
 
 
 def _texts(flat: NDArray[Any], name: str) -> list[str]:

@@ -1,0 +1,112 @@
+"""Stacks prepared requests of one model along the batch axis, runs them once, splits the results.
+
+What cannot be stacked is told apart here, so that no lane has to know why: a model whose rows
+depend on each other or differ too much when stacked, a tensor without a batch axis, requests of
+unlike shapes. Nothing is padded.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from shared.errors import ModelRunError
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from numpy.typing import NDArray
+
+    from shared.inference.pipeline import Prepared, ServedModel
+
+TOLERANCE_MAX: Final = 1e-4
+"""Relative difference between stacked and alone up to which a model may be stacked."""
+
+
+class Stacker:
+    """The stacking of one loaded model, up to `rows_max` rows a run."""
+
+    def __init__(self, served: ServedModel, *, rows_max: int) -> None:
+        self._run = served.session.run
+        self._rows_max = rows_max
+        self._inputs = [tensor.name for tensor in served.spec.graph_inputs]
+        self.stacks = rows_max > 1 and _stackable(served)
+
+    def plan(self, requests: Sequence[Prepared]) -> list[list[int]]:
+        """Which requests run together, by their positions; requests keep their order in a stack."""
+        if not self.stacks:
+            return [[position] for position in range(len(requests))]
+        stacks: list[list[int]] = []
+        open_stacks: dict[Hashable, tuple[list[int], int]] = {}
+        for position, request in enumerate(requests):
+            signature, rows = self._signature(request)
+            stack, held = open_stacks.get(signature, ([], self._rows_max))
+            if signature is None or held + rows > self._rows_max:
+                stack, held = [], 0
+                stacks.append(stack)
+            stack.append(position)
+            if signature is not None:
+                open_stacks[signature] = (stack, held + rows)
+        return stacks
+
+    def run(self, requests: Sequence[Prepared], deadline_s: float) -> list[list[NDArray[Any]]]:
+        """For each request its outputs, in the order of its `fetch`; see `ModelSession.run`.
+
+        Raises ModelRunError besides, when the graph did not keep the rows of a stack.
+        """
+        if len(requests) == 1:
+            return [self._run(requests[0].feeds, requests[0].fetch, deadline_s)]
+        parts = [request.feeds for request in requests]
+        feeds = {name: np.concatenate([part[name] for part in parts]) for name in self._inputs}
+        fetch = _fetched(requests)
+        outputs = self._run(feeds, fetch, deadline_s)
+        first = self._inputs[0]
+        ends = list(accumulate((len(part[first]) for part in parts), initial=0))
+        if any(output.shape[:1] != (ends[-1],) for output in outputs):
+            raise ModelRunError("the model did not keep the rows of a stack")
+        return _split(requests, fetch, outputs, ends)
+
+    def _signature(self, request: Prepared) -> tuple[Hashable | None, int]:
+        """What requests of one stack have in common, and the rows; None: it runs alone."""
+        feeds = request.feeds
+        arrays = [feeds[name] for name in self._inputs]
+        rows = len(arrays[0])
+        if not 0 < rows < self._rows_max or any(len(array) != rows for array in arrays):
+            return None, rows
+        return tuple((array.shape[1:], array.dtype) for array in arrays), rows
+
+
+def _stackable(served: ServedModel) -> bool:
+    spec = served.spec
+    tolerance = spec.stacking_tolerance
+    if not spec.row_independent or (tolerance is not None and tolerance > TOLERANCE_MAX):
+        return False
+    tensors = (*spec.graph_inputs, *spec.graph_outputs)
+    return all(tensor.shape and tensor.shape[0] < 0 for tensor in tensors)
+
+
+def _fetched(requests: Sequence[Prepared]) -> list[str]:
+    """Every output that one of the requests wants."""
+    first = requests[0].fetch
+    if all(request.fetch is first for request in requests):
+        return first
+    return list(dict.fromkeys(name for request in requests for name in request.fetch))
+
+
+def _split(
+    requests: Sequence[Prepared],
+    fetch: list[str],
+    outputs: Sequence[NDArray[Any]],
+    ends: Sequence[int],
+) -> list[list[NDArray[Any]]]:
+    """Views of the outputs, row by row: shape `(rows of the request, ...)` each."""
+    bounds = pairwise(ends)
+    if all(request.fetch is fetch for request in requests):
+        return [[output[start:end] for output in outputs] for start, end in bounds]
+    by_name = dict(zip(fetch, outputs, strict=True))
+    return [
+        [by_name[name][start:end] for name in request.fetch]
+        for request, (start, end) in zip(requests, bounds, strict=True)
+    ]
