@@ -85,11 +85,15 @@ class Transform:
 
 
 def load_transform(path: Path, *, model: str) -> Transform:
-    """The transform at `path`, imported once a process under a name of its own.
+    """The transform at `path`, imported once a process, and again if the file has changed.
 
-    Raises TransformFailedError when it cannot be imported.
+    Raises TransformFailedError when it is missing or cannot be imported.
     """
-    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
+    try:
+        changed_ns = path.stat().st_mtime_ns
+    except OSError as error:
+        raise TransformFailedError(f"transform.py of model {model!r} is missing") from error
+    digest = hashlib.sha256(f"{path.resolve()} {changed_ns}".encode()).hexdigest()[:12]
     name = f"laneway_transform_{digest}"
     module = sys.modules.get(name)
     return Transform(module or _import(path, name, model), model=model)

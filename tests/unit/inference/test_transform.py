@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import orjson
 import pytest
 
 from shared.catalog import TensorSpec
 from shared.errors import ModelRunError, TransformFailedError, TransformRefusedError
 from shared.inference.encoder import encode
+from shared.inference.transform import load_transform
 from tests.unit.inference import onnx_graphs as graphs
 from tests.unit.inference.serving import ask, binary, tensor
 
@@ -153,3 +156,22 @@ def test_values_that_the_graph_refuses_are_the_transforms_failure(serve):
 def test_a_transform_that_cannot_be_imported_says_why(serve):
     with pytest.raises(TransformFailedError, match="ModuleNotFoundError: No module named 'absent'"):
         serve(graphs.identity(), transform="import absent\n")
+
+
+def test_a_transform_is_imported_once_until_its_file_changes(tmp_path):
+    path = tmp_path / "transform.py"
+    path.write_text("def preprocess(inputs):\n    return inputs\n")
+    first, again = load_transform(path, model="m"), load_transform(path, model="m")
+    assert first.preprocess is again.preprocess
+
+    path.write_text("def postprocess(outputs, graph_inputs):\n    return outputs\n")
+    os.utime(path, ns=(1, 1))
+
+    changed = load_transform(path, model="m")
+    assert changed.preprocess is None
+    assert changed.postprocess is not None
+
+
+def test_a_missing_transform_is_said_to_be_missing(tmp_path):
+    with pytest.raises(TransformFailedError, match=r"transform\.py of model 'm' is missing"):
+        load_transform(tmp_path / "transform.py", model="m")
