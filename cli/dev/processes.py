@@ -115,6 +115,7 @@ def plain_environment(home: Path, scratch: Path) -> dict[str, str]:
         "XDG_CONFIG_HOME": str(real_home / ".config"),
         "NETRC": str(real_home / ".netrc"),
         **kept,
+        "NO_COLOR": "1",
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",
         "HOME": str(home),
