@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Final
 
-from aws_cdk import Stack
+from aws_cdk import Annotations, Stack
 from aws_cdk import aws_lambda as lambda_
 
 from shared.settings import RealtimeSettings
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from stacks.stages import Stage
 
 HANDLER: Final = "functions.realtime.handler.handler"
+LAMBDA_AMAZON_LINUX_2023_PYTHON: Final = (3, 12)
+"""The first runtime on Amazon Linux 2023 (Lambda's table of runtimes, read 2026-11-21)."""
 _SESSION_SHARE: Final = 0.5
 """Of a function's memory: model files whose sessions are kept; the rest is for arenas, requests and Python."""
 
@@ -42,6 +45,8 @@ class PoolsStack(Stack):
             compatible_architectures=[ARCHITECTURES[stage.architecture]],
             description="numpy, onnxruntime and what the realtime path imports",
         )
+        if not stage.emulated:
+            _warn_of_old_system(self)
         for pool, spec in deployment.repository.pools.items():
             if deployment.repository.models_of(pool):
                 _pool(self, deployment, pool=pool, spec=spec, layer=layer)
@@ -72,6 +77,17 @@ def _pool(
         snapstart=warm == "snapstart",
     )
     WarmAlias(part, "Live", function=part.function, warm=warm)
+
+
+def _warn_of_old_system(stack: PoolsStack) -> None:
+    """Templates are written all the same: they can be read and checked with any interpreter."""
+    if sys.version_info[:2] < LAMBDA_AMAZON_LINUX_2023_PYTHON:
+        Annotations.of(stack).add_warning_v2(
+            "laneway:python-on-amazon-linux-2",
+            "Lambda runs Python 3.11 on Amazon Linux 2 (glibc 2.26), and the wheels of onnxruntime "
+            "and numpy need glibc 2.28: the pools would not start on AWS. Deploy from an "
+            "environment with Python 3.12 or later.",
+        )
 
 
 def environment(stage: Stage, pool: str, spec: PoolSpec) -> dict[str, str]:

@@ -22,8 +22,8 @@ PLATFORMS: Final[Mapping[Architecture, str]] = {
     "x86_64": "x86_64-manylinux_2_28",
     "arm64": "aarch64-manylinux_2_28",
 }
-"""Amazon Linux 2023, the base of Lambda's runtimes from Python 3.12 on; 3.11 is on it as well here
-because onnxruntime ships no older wheels."""
+"""What Amazon Linux 2023 loads, the base of Lambda's runtimes from Python 3.12 on. onnxruntime has no
+wheels for the base of Python 3.11, so a deployment from it is warned of (stacks/pools.py)."""
 
 _PINNED = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(?:\[[^\]]*\])?==(?P<version>[^\s;\\]+)")
 _TIMEOUT_S = 600

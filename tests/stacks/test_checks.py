@@ -15,12 +15,23 @@ import stacks  # noqa: F401 - before aws_cdk
 if TYPE_CHECKING:
     from conftest import Synthesized
 
+OLD_SYSTEM = "Annotation::laneway:python-on-amazon-linux-2"
 PROJECT = Path(__file__).parents[2]
 
 
 def test_security_checks_and_template_validation_find_nothing(every_stage: Synthesized) -> None:
     assert every_stage.error is None
-    assert every_stage.findings == []
+    assert [rule for rule, _ in every_stage.findings if rule != OLD_SYSTEM] == []
+
+
+def test_an_interpreter_whose_runtime_cannot_load_onnxruntime_is_warned_of_on_aws_only(
+    local, prod
+) -> None:
+    is_old = sys.version_info < (3, 12)
+
+    assert (OLD_SYSTEM, "laneway-prod-pools") in prod.findings or not is_old
+    assert len(prod.findings) == int(is_old)
+    assert local.findings == []
 
 
 def test_every_acknowledgement_carries_a_reason(prod: Synthesized, local: Synthesized) -> None:

@@ -182,9 +182,9 @@ def zips(emulator, small_models, tmp_path_factory) -> list[Path]:
 
 
 def _publish(endpoint: str, models: Path, folder: Path) -> None:
-    bin_folder = Path(sys.executable).parent
     environment = {
-        "PATH": f"{bin_folder}:/usr/bin:/bin",
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "HOME": str(folder),  # the command line remembers accounts by key there
         "JSII_RUNTIME_PACKAGE_CACHE_ROOT": str(Path.home() / ".cache/aws/jsii/package-cache"),
         "AWS_ENDPOINT_URL": endpoint,
