@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from aws_cdk import aws_dynamodb as dynamodb
     from constructs import Construct
 
-    from shared.schema.spec import ModelSpec
     from stacks.deployment import Deployment
 
 INGRESS_HANDLER: Final = "functions.ingress.handler.handler"
@@ -130,15 +129,13 @@ def _ingress(
 
 def pool_aliases(deployment: Deployment) -> dict[str, PoolAlias]:
     """Where each deployed pool answers, as ingress is told."""
-    stage = deployment.stage
     return {
         pool: PoolAlias(
-            function=names.realtime_function(stage.name, pool),
+            function=names.realtime_function(deployment.stage.name, pool),
             alias=names.ALIAS,
-            provisioned=isinstance(stage.warm_of(pool, spec), ProvisionedWarm),
+            provisioned=isinstance(deployment.warm_of(pool), ProvisionedWarm),
         )
-        for pool, spec in deployment.repository.pools.items()
-        if deployment.repository.models_of(pool)
+        for pool in deployment.realtime_pools
     }
 
 
@@ -174,7 +171,7 @@ def _route_rest(stack: IngressStack, ingress: lambda_.IFunction) -> None:
 
 def realtime_routes(deployment: Deployment, pool: str) -> list[str]:
     """The routes of a pool's realtime models; raises SynthError when the API would hold too many."""
-    every = [entry for entry in deployment.repository.models.values() if _is_realtime(entry.spec)]
+    every = deployment.realtime_models
     if 2 * len(every) > HTTP_API_ROUTES - len(_DOCS) - 2:
         raise SynthError(
             f"{len(every)} realtime models need {2 * len(every)} routes and an HTTP API takes "
@@ -184,10 +181,6 @@ def realtime_routes(deployment: Deployment, pool: str) -> list[str]:
     return [
         route for entry in every if entry.spec.pool == pool for route in infer_routes(entry.name)
     ]
-
-
-def _is_realtime(spec: ModelSpec) -> bool:
-    return "realtime" in spec.latency_classes
 
 
 def _alias_arn(stack: Stack, stage: str, pool: str) -> str:

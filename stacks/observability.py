@@ -39,8 +39,8 @@ class ObservabilityStack(Stack):
         gateway = GatewayMetrics(stage=stage, api_id=api_id)
         _watch_gateway(self, alarms, deployment, gateway)
         _watch_pools(alarms, deployment)
-        models = [_model_metrics(deployment, entry) for entry in _realtime_models(deployment)]
-        for entry, metrics in zip(_realtime_models(deployment), models, strict=True):
+        models = [_model_metrics(deployment, entry) for entry in deployment.realtime_models]
+        for entry, metrics in zip(deployment.realtime_models, models, strict=True):
             _watch_model(alarms, deployment, entry, metrics)
         if stage.monthly_budget_usd is not None:
             monthly_budget(self, stage=stage, limit_usd=stage.monthly_budget_usd, topic=topic)
@@ -99,8 +99,7 @@ def _throttled(stack: Stack, deployment: Deployment) -> cloudwatch.Metric:
 def _watch_pools(alarms: AlarmMaker, deployment: Deployment) -> None:
     for pool, metrics in _pool_functions(deployment).items():
         _watch_function(alarms, deployment, metrics, f"{pool}-realtime")
-        warm = deployment.stage.warm_of(pool, deployment.repository.pools[pool])
-        if isinstance(warm, ProvisionedWarm):
+        if isinstance(deployment.warm_of(pool), ProvisionedWarm):
             alarms.above(
                 f"{pool}-realtime-spill-over",
                 metrics.spill_over,
@@ -143,14 +142,6 @@ def _watch_model(
     )
 
 
-def _realtime_models(deployment: Deployment) -> list[ModelEntry]:
-    return [
-        entry
-        for entry in deployment.repository.models.values()
-        if "realtime" in entry.spec.latency_classes
-    ]
-
-
 def _model_metrics(deployment: Deployment, entry: ModelEntry) -> ModelMetrics:
     return ModelMetrics(stage=deployment.stage, pool=entry.spec.pool, model=entry.name)
 
@@ -162,6 +153,5 @@ def _pool_functions(deployment: Deployment) -> dict[str, FunctionMetrics]:
             function=names.realtime_function(deployment.stage.name, pool),
             alias=names.ALIAS,
         )
-        for pool in deployment.repository.pools
-        if deployment.repository.models_of(pool)
+        for pool in deployment.realtime_pools
     }

@@ -28,7 +28,7 @@ _SESSION_SHARE: Final = 0.5
 
 
 class PoolsStack(Stack):
-    """Every pool of the repository."""
+    """Every pool that has a realtime model."""
 
     def __init__(self, scope: Construct, *, deployment: Deployment) -> None:
         stage = deployment.stage
@@ -47,9 +47,8 @@ class PoolsStack(Stack):
         )
         if not stage.emulated:
             _warn_of_old_system(self)
-        for pool, spec in deployment.repository.pools.items():
-            if deployment.repository.models_of(pool):
-                _pool(self, deployment, pool=pool, spec=spec, layer=layer)
+        for pool, spec in deployment.realtime_pools.items():
+            _pool(self, deployment, pool=pool, spec=spec, layer=layer)
 
 
 def _pool(
@@ -61,7 +60,7 @@ def _pool(
     layer: lambda_.LayerVersion,
 ) -> None:
     stage = deployment.stage
-    warm = stage.warm_of(pool, spec)
+    warm = deployment.warm_of(pool)
     part = LanewayFunction(
         stack,
         f"{pool}-realtime",

@@ -88,7 +88,10 @@ class Stage:
             )
 
     def warm_of(self, pool: str, spec: PoolSpec) -> Warm:
-        """The pool's warm capacity here: the stage's word, else pools.toml's, raised to `min_warm`."""
+        """The pool's warm capacity here: the stage's word, else pools.toml's, raised to `min_warm`.
+
+        SnapStart counts as warm: it excludes provisioned environments.
+        """
         warm = self.warm.get(pool, spec.warm)
         if self.min_warm == 0:
             return warm

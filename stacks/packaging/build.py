@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 def build_assets(repository: Repository, context: BuildContext) -> Assets:
     """Everything to deploy for this repository; raises PackagingError for what cannot be."""
     onnx_runtime = build_layer(ONNX_RUNTIME, context)
-    pools = {pool: build_pool(repository, pool, context) for pool in repository.pools}
+    used = [pool for pool in repository.pools if repository.models_of(pool)]
+    pools = {pool: build_pool(repository, pool, context) for pool in used}
     for pool, package in pools.items():
         check_size(pool, package, onnx_runtime, repository)
     return Assets(

@@ -16,7 +16,7 @@ from shared.limits import (
 )
 from shared.schema.spec import PoolSpec
 from shared.settings import RealtimeSettings
-from stacks.errors import SynthError
+from stacks.errors import StageError, SynthError
 from stacks.stages import DEV
 
 if TYPE_CHECKING:
@@ -117,6 +117,26 @@ def test_more_pools_than_an_environment_holds_are_refused(synthesize, repository
 
     with pytest.raises(SynthError, match=r"environment has \d+ bytes and Lambda takes 4096"):
         synthesize(DEV, repository=many, assets=stubs)
+
+
+def test_a_pool_without_a_realtime_model_has_no_function_to_pay_for(synthesize, repository) -> None:
+    models = {name: model for name, model in repository.models.items() if name != "text"}
+
+    found = synthesize(DEV, repository=dataclasses.replace(repository, models=models))
+
+    assert "nightly" in models
+    assert set(functions(found)) == {
+        "laneway-dev-authorizer",
+        "laneway-dev-ingress",
+        "laneway-dev-shared-realtime",
+    }
+
+
+def test_a_stage_that_warms_a_pool_that_is_not_there_is_refused(synthesize) -> None:
+    stage = dataclasses.replace(DEV, warm={"hott": "on-demand"})
+
+    with pytest.raises(StageError, match=r"'hott', and pools\.toml has shared, hot"):
+        synthesize(stage)
 
 
 def test_ingress_may_ask_the_live_aliases_and_no_other_function(prod) -> None:
