@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 DEFAULT_STAGE: Final = "$default"
 RETRY_AFTER_S: Final = 1
 """What a caller is told to wait after a failure that a later try may not meet."""
-_JSON_HEADERS: Final = {"content-type": "application/json"}
+JSON_HEADERS: Final = {"content-type": "application/json"}
 _TEXT_TYPES: Final = ("application/json", "text/")
 _ESCAPED_CHARACTER_BYTES: Final = 6
 _BINARY_ONLY_HEADERS: Final = ("content-encoding", "inference-header-content-length")
@@ -53,6 +53,10 @@ class HttpRequest(NamedTuple):
     tenant: str
     key_id: str
     request_id: str
+    query: Mapping[str, str] = {}
+    """Only where the function asked for it: the realtime function reads none."""
+    remaining_ms: int = 0
+    """Until the invocation ends; only where the function asked for it."""
 
 
 class Response(NamedTuple):
@@ -110,16 +114,18 @@ def read_request(event: Mapping[str, Any]) -> HttpRequest:
     context = event["requestContext"]
     headers = event.get("headers") or {}
     caller = (context.get("authorizer") or {}).get("lambda") or {}
-    return HttpRequest(
-        method=context["http"]["method"],
-        path=_without_stage(event["rawPath"], context.get("stage", DEFAULT_STAGE)),
-        route_key=event["routeKey"],
-        path_parameters=event.get("pathParameters") or {},
-        headers=headers,
-        body=_read_body(event, headers),
-        tenant=caller.get("tenant", "default"),
-        key_id=caller.get("key_id", ""),
-        request_id=context["requestId"],
+    stage = context.get("stage", DEFAULT_STAGE)
+    path = event["rawPath"]
+    return HttpRequest(  # by position: by name costs a third more
+        context["http"]["method"],
+        path if stage == DEFAULT_STAGE else _without_stage(path, stage),
+        event["routeKey"],
+        event.get("pathParameters") or {},
+        headers,
+        _read_body(event, headers),
+        caller.get("tenant", "default"),
+        caller.get("key_id", ""),
+        context["requestId"],
     )
 
 
@@ -171,12 +177,12 @@ def _body_too_large(size_bytes: int, limit_bytes: int, form: str) -> TooLargeErr
 
 def json_response(value: object, *, status: int = 200) -> Response:
     """`value` as a JSON answer."""
-    return Response(status, _JSON_HEADERS, orjson.dumps(value))
+    return Response(status, JSON_HEADERS, orjson.dumps(value))
 
 
 def error_response(error: LanewayError, request_id: str) -> Response:
     """The protocol's error shape, with our members beside `error`."""
-    headers = dict(_JSON_HEADERS)
+    headers = dict(JSON_HEADERS)
     if isinstance(error, MethodNotAllowedError):
         headers["allow"] = error.allow
     if error.retryable:
@@ -216,6 +222,8 @@ def _travels_as_text(response: Response) -> bool:
     (awslambdaric/lambda_runtime_marshaller.py).
     """
     headers, body = response.headers, response.body
+    if headers is JSON_HEADERS and len(body) <= BODY_BYTES_MAX // _ESCAPED_CHARACTER_BYTES:
+        return True
     if "content-encoding" in headers or not headers.get("content-type", "").startswith(_TEXT_TYPES):
         return False
     return len(body) <= BODY_BYTES_MAX // _ESCAPED_CHARACTER_BYTES or body.isascii()

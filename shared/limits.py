@@ -65,6 +65,10 @@ SQS_BATCH_ENTRIES: Final = 10
 # --- Amazon DynamoDB, quotas page, read 2026-11-21 ---
 DYNAMODB_ITEM_BYTES: Final = 400 * 1024
 
+# --- Amazon S3, POST Object page, read 2026-11-21 ---
+S3_POST_BYTES_MAX: Final = 5 * 1024 * MIB
+"""One upload by a presigned POST."""
+
 # --- our own bounds on jobs ---
 JOB_INLINE_BYTES_MAX: Final = 16 * 1024
 """An input or a result up to this size lives in the job's row, a larger one on S3."""

@@ -42,7 +42,11 @@ class LambdaContext:
 
 @dataclass(eq=False)
 class LocalFunction:
-    """One function with one environment; `warm` is its provisioned concurrency, None without."""
+    """One function; `warm` is its provisioned concurrency, None without.
+
+    `environments`: how many calls its handler takes at once, as Lambda would have them served by as
+    many environments.
+    """
 
     name: str
     handler: Callable[[dict[str, Any], Any], Any]
@@ -50,11 +54,15 @@ class LocalFunction:
     timeout_s: float = 10.0
     memory_mib: int = 1769
     warm: int | None = None
-    _one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
+    environments: int = 1
+    _free: threading.Semaphore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._free = threading.Semaphore(self.environments)
 
     def call(self, event: dict[str, Any]) -> Any:
         """The handler's answer, having passed through JSON both ways as on Lambda."""
-        with self._one_at_a_time:
+        with self._free:
             context = LambdaContext(self.name, memory_mib=self.memory_mib, timeout_s=self.timeout_s)
             answer = self.handler(orjson.loads(orjson.dumps(event)), context)
         return orjson.loads(orjson.dumps(answer))
@@ -98,7 +106,7 @@ class LocalLambda:
 
     def _find(self, arguments: dict[str, Any], operation: str) -> LocalFunction:
         function = self._functions.get(arguments["FunctionName"])
-        if function is None or function.alias != arguments["Qualifier"]:
+        if function is None or arguments.get("Qualifier", function.alias) != function.alias:
             raise _failure("ResourceNotFoundException", operation)
         return function
 

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 import tempfile
-import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import boto3
 import orjson
 from aws_lambda_powertools import Logger
 from moto import mock_aws
 
 from cli.client import Laneway
 from cli.testing.gateway import Gateway, GatewayAnswer
-from cli.testing.lambdas import REGION, LocalFunction, LocalLambda
+from cli.testing.lambdas import LocalFunction, LocalLambda
+from cli.testing.resources import Resources, make_resources
 from cli.testing.server import listen
 from shared.catalog import infer_routes, parse_catalog
 from shared.keys import API_KEY_HEADER, DynamoKeyStore, create_key
@@ -33,13 +31,12 @@ from shared.telemetry import Telemetry
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from mypy_boto3_dynamodb import DynamoDBClient
-
     from shared.catalog import Catalog
     from shared.repository import Repository
 
 STAGE: Final = "local"
 _INGRESS: Final = f"laneway-{STAGE}-ingress"
+_INGRESS_TIMEOUT_S: Final = 29
 _OPEN_ROUTES: Final = ("GET /openapi.json", "GET /docs")
 
 
@@ -55,7 +52,13 @@ class LocalService:
     gateway: Gateway
     lambdas: LocalLambda
     """The functions by name: remove a pool's to see the service without it."""
-    keys: DynamoKeyStore
+    resources: Resources
+    """Tables, bucket and queues, with boto3's clients to them."""
+
+    @property
+    def keys(self) -> DynamoKeyStore:
+        """The store of API keys, to make more of them."""
+        return self.resources.keys
 
     @property
     def url(self) -> str:
@@ -94,15 +97,16 @@ def start_service(models: Path) -> Iterator[LocalService]:
         package = Path(folder)
         (package / "models").symlink_to(models.absolute(), target_is_directory=True)
         (package / "openapi.json").write_bytes(_openapi(repository))
-        keys = _make_keys()
-        secret, _ = create_key(keys, name="cli.testing")
+        pools = [pool for pool in repository.pools if repository.models_of(pool)]
+        resources = make_resources(STAGE, pools)
+        secret, _ = create_key(resources.keys, name="cli.testing")
         lambdas = LocalLambda()
-        gateway = _deploy(repository, package=package, keys=keys, lambdas=lambdas)
+        gateway = _deploy(repository, package=package, resources=resources, lambdas=lambdas)
         with (
             listen(gateway) as address,
             Laneway(f"http://{address}", api_key=secret) as client,
         ):
-            yield LocalService(address, secret, client, gateway, lambdas, keys)
+            yield LocalService(address, secret, client, gateway, lambdas, resources)
 
 
 def _openapi(repository: Repository) -> bytes:
@@ -110,32 +114,20 @@ def _openapi(repository: Repository) -> bytes:
     return orjson.dumps(build_openapi(_catalog(repository, pool=None), examples=examples))
 
 
-def _make_keys() -> DynamoKeyStore:
-    """A table of its own: several services may run at once, and moto has one account for all."""
-    table = f"laneway-{STAGE}-keys-{uuid.uuid4().hex[:8]}"
-    client: DynamoDBClient = boto3.client("dynamodb", region_name=REGION)
-    client.create_table(
-        TableName=table,
-        KeySchema=[{"AttributeName": "key_hash", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "key_hash", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
-    return DynamoKeyStore(client, table=table)
-
-
 def _deploy(
-    repository: Repository, *, package: Path, keys: DynamoKeyStore, lambdas: LocalLambda
+    repository: Repository, *, package: Path, resources: Resources, lambdas: LocalLambda
 ) -> Gateway:
     routes: dict[str, LocalFunction] = {}
-    pools = [pool for pool in repository.pools if repository.models_of(pool)]
-    for pool in pools:
+    for pool in resources.queues:
         catalog = _catalog(repository, pool=pool)
-        function = lambdas.add(_realtime(repository, pool, catalog=catalog, package=package))
+        function = _realtime(repository, pool, catalog=catalog, package=package, lambdas=lambdas)
+        lambdas.add(function)
         routes |= dict.fromkeys(_realtime_routes(catalog), function)
-    ingress = lambdas.add(_ingress(repository, pools, package=package, lambdas=lambdas))
+    ingress = _ingress(repository, package=package, resources=resources, lambdas=lambdas)
+    lambdas.add(ingress)
     routes |= dict.fromkeys(("$default", *_OPEN_ROUTES), ingress)
     return Gateway(
-        authorizer=lambdas.add(_authorizer(keys)),
+        authorizer=lambdas.add(_authorizer(resources.keys)),
         routes=routes,
         open_routes=frozenset(_OPEN_ROUTES),
     )
@@ -157,12 +149,15 @@ def _realtime_routes(catalog: Catalog) -> list[str]:
 
 
 def _realtime(
-    repository: Repository, pool: str, *, catalog: Catalog, package: Path
+    repository: Repository, pool: str, *, catalog: Catalog, package: Path, lambdas: LocalLambda
 ) -> LocalFunction:
     spec = repository.pools[pool]
     make_handler = _function("realtime.service").make_handler
     handler = make_handler(
-        RealtimeSettings(stage=STAGE, pool=pool), catalog=catalog, package=package
+        RealtimeSettings(stage=STAGE, pool=pool, ingress_function=_INGRESS),
+        catalog=catalog,
+        package=package,
+        lambda_client=lambdas,
     )
     return LocalFunction(
         f"laneway-{STAGE}-{pool}-realtime",
@@ -173,19 +168,42 @@ def _realtime(
 
 
 def _ingress(
-    repository: Repository, pools: list[str], *, package: Path, lambdas: LocalLambda
+    repository: Repository, *, package: Path, resources: Resources, lambdas: LocalLambda
 ) -> LocalFunction:
-    aliases = {pool: PoolAlias(function=f"laneway-{STAGE}-{pool}-realtime") for pool in pools}
-    settings = IngressSettings(stage=STAGE, pool_aliases=aliases, ready_cache_s=0)
+    settings = ingress_settings(resources)
+    catalog = _catalog(repository, pool=None)
     readiness = _function("ingress.readiness").LambdaReadiness(
-        lambdas, aliases=aliases, cache_s=settings.ready_cache_s
+        lambdas, aliases=settings.pool_aliases, cache_s=settings.ready_cache_s
     )
+    assembly = _function("ingress.assembly")
+    clients = assembly.Clients(resources.dynamodb, resources.s3, resources.sqs)
     service = _function("ingress.service").IngressService(
-        settings, catalog=_catalog(repository, pool=None), readiness=readiness, package=package
+        settings,
+        catalog=catalog,
+        readiness=readiness,
+        package=package,
+        jobs=assembly.make_jobs(settings, catalog=catalog, connect=lambda: clients),
     )
     telemetry = Telemetry(service="laneway-ingress", stage=STAGE, pool="ingress")
-    serve = partial(_function("api_gateway").serve, answer=service.answer, telemetry=telemetry)
-    return LocalFunction(_INGRESS, serve)
+    handler = assembly.make_handler(service, telemetry=telemetry)
+    return LocalFunction(_INGRESS, handler, timeout_s=_INGRESS_TIMEOUT_S, environments=64)
+
+
+def ingress_settings(resources: Resources) -> IngressSettings:
+    """What the ingress function of a service is told."""
+    return IngressSettings(
+        stage=STAGE,
+        pool_aliases={
+            pool: PoolAlias(function=f"laneway-{STAGE}-{pool}-realtime")
+            for pool in resources.queues
+        },
+        ready_cache_s=0,
+        jobs_table=resources.jobs_table,
+        bucket=resources.bucket,
+        queues=resources.queues,
+        input_places={"default": [f"s3://{resources.bucket}-lake/inputs/"]},
+        result_aliases={"lake": f"s3://{resources.bucket}-lake/results/"},
+    )
 
 
 def _authorizer(keys: DynamoKeyStore) -> LocalFunction:

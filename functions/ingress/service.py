@@ -14,6 +14,7 @@ import orjson
 from functions.api_gateway import HttpRequest, Response, json_response
 from functions.ingress import descriptions
 from functions.ingress.index import list_index, read_only_ready, why_not_realtime
+from functions.ingress.jobs import JobCalls
 from shared.errors import (
     MethodNotAllowedError,
     ModelUnavailableError,
@@ -22,9 +23,10 @@ from shared.errors import (
     UnsupportedClassError,
 )
 from shared.schema.docs_page import docs_headers, docs_html
+from shared.schema.prefer import read_prefer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from functions.ingress.readiness import Health, Readiness
@@ -46,15 +48,25 @@ class IngressService:
         catalog: Catalog,
         readiness: Readiness,
         package: Path,
+        jobs: JobCalls | None = None,
     ) -> None:
         self._settings = settings
+        self._jobs = jobs
         self._catalog = catalog
         self._readiness = readiness
         self._package = package
 
-    def answer(self, request: HttpRequest, facts: RequestFacts) -> Response:
+    def answer(
+        self,
+        request: HttpRequest,
+        facts: RequestFacts,
+        *,
+        query: Mapping[str, str],
+        remaining_ms: int,
+    ) -> Response:
         """The answer to a call; raises a `LanewayError` for one that has none."""
         del facts  # no model runs here, and no dimension is made of names in addresses
+        request = request._replace(query=query, remaining_ms=remaining_ms)
         path = request.path.rstrip("/")
         for route in _ROUTES:
             match = route.pattern.fullmatch(path)
@@ -117,12 +129,18 @@ class IngressService:
         only_ready = read_only_ready(request.body)
         return json_response(list_index(self._catalog, self._pool_healths(), only_ready=only_ready))
 
-    def infer(self, _: HttpRequest, model: str, version: str | None) -> Response:
-        """Inference has its own routes; what arrives here has none, and is told why."""
+    def infer(self, request: HttpRequest, model: str, version: str | None) -> Response:
+        """Inference on the spot has its own routes: here is what prefers otherwise, or has none."""
+        preference = read_prefer(request.headers.get("prefer"))
+        if preference is not None:
+            return self.jobs.infer(request, preference, model=model, version=version)
         found, _served = self._catalog.find(model, version)
         reason = why_not_realtime(found)
         if reason is not None:
-            raise UnsupportedClassError(f"model {model!r} cannot answer on the spot: {reason}")
+            raise UnsupportedClassError(
+                f"model {model!r} cannot answer on the spot: {reason}; send Prefer: respond-async, "
+                "or POST /v2/jobs"
+            )
         raise NotFoundError(
             f"model {model!r} answers at POST /v2/models/{model}/infer and "
             f"/v2/models/{model}/versions/{{version}}/infer, written exactly so"
@@ -146,6 +164,13 @@ class IngressService:
     def docs(self, _: HttpRequest) -> Response:
         """The page to try the API."""
         return Response(200, docs_headers(server_url=self._settings.public_url), docs_html())
+
+    @property
+    def jobs(self) -> JobCalls:
+        """The calls about jobs; raises `NotSupportedError` in a stage that keeps none."""
+        if self._jobs is None:
+            raise NotSupportedError("this stage keeps no jobs: it was deployed without their table")
+        return self._jobs
 
     def _pool_healths(self) -> dict[str, Health]:
         """The health of each pool that has realtime models, asked at the same time."""
@@ -185,6 +210,12 @@ def _route(
     return _Route(re.compile(pattern), methods, answer, local_only)
 
 
+def _of_jobs(method: Callable[..., Response]) -> Callable[..., Response]:
+    return lambda service, request, **parts: method(service.jobs, request, **parts)
+
+
+_JOB: Final = r"/v2/jobs/(?P<job>[^/]+)"
+
 _ROUTES: Final = (
     _route(r"/v2", _GET, IngressService.server),
     _route(r"/v2/health/live", _GET, IngressService.live),
@@ -205,6 +236,11 @@ _ROUTES: Final = (
         _GET_POST,
         IngressService.not_supported,
     ),
+    _route(r"/v2/jobs", _GET_POST, _of_jobs(JobCalls.collection)),
+    _route(_JOB, ("GET", "PUT"), _of_jobs(JobCalls.job)),
+    _route(rf"{_JOB}/cancel", _POST, _of_jobs(JobCalls.cancel)),
+    _route(rf"{_JOB}/result", _GET, _of_jobs(JobCalls.result)),
+    _route(r"/v2/uploads", _POST, _of_jobs(JobCalls.upload)),
     _route(r"/openapi\.json", _GET, IngressService.openapi, local_only=True),
     _route(r"/docs", _GET, IngressService.docs, local_only=True),
 )

@@ -11,7 +11,7 @@ from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
-from functions.api_gateway import HttpRequest, Response, serve
+from functions.api_gateway import JSON_HEADERS, HttpRequest, Response, serve
 from shared.catalog import infer_routes
 from shared.errors import LanewayError, ModelNotFoundError
 from shared.inference.encoder import encode
@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shared.catalog import Catalog, ModelVersion
+    from shared.schema.request import InferenceRequest
     from shared.settings import RealtimeSettings
     from shared.telemetry import RequestFacts
 
 PROBE: Final = "laneway_probe"
 """Member of the event by which ingress asks whether a model, or the whole pool, would answer."""
+NO_TAIL: Final = memoryview(b"")
 REALTIME: Final = "realtime"
 
 
@@ -42,10 +44,12 @@ def make_handler(
     package: Path,
     memory_mib: int = LAMBDA_MEMORY_MIB_PER_VCPU,
     telemetry: Telemetry | None = None,
+    lambda_client: Any = None,
 ) -> Callable[[Mapping[str, Any], Any], dict[str, Any]]:
     """The Lambda handler over the models of `package`; loads their default versions now.
 
     `memory_mib`: the function's memory, which decides how many threads a run may use.
+    `lambda_client`: by which ingress is invoked; None: made when it is first needed.
     """
     telemetry = telemetry or Telemetry(
         service="laneway-realtime",
@@ -57,15 +61,44 @@ def make_handler(
     for name, reason in service.check_defaults().items():
         telemetry.logger.error("model not loaded", extra={"model": name, "reason": reason})
 
+    ingress = settings.ingress_function
+
     def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         question = event.get(PROBE)
         if question is not None:
             return service.probe(question)
+        if ingress and "prefer" in (event.get("headers") or ()):
+            handed_over = _hand_over(event, context, ingress, lambda_client, telemetry)
+            if handed_over is not None:
+                return handed_over
         deadline_s = service.deadline_s(context.get_remaining_time_in_millis())
         answer = partial(service.answer, deadline_s=deadline_s)
         return serve(event, context, answer=answer, telemetry=telemetry)
 
     return handler
+
+
+def _hand_over(
+    event: Mapping[str, Any], context: Any, ingress: str, client: Any, telemetry: Telemetry
+) -> dict[str, Any] | None:
+    """The answer of ingress, which logs it; None where no asynchronous answer is preferred."""
+    from functions.realtime import handoff  # noqa: PLC0415 - boto3 is loaded for these requests only
+
+    if not handoff.prefers_async(event["headers"]["prefer"]):
+        return None
+    try:
+        return handoff.hand_over(
+            event,
+            function=ingress,
+            remaining_ms=context.get_remaining_time_in_millis(),
+            client=client,
+        )
+    except LanewayError as error:
+        return serve(event, context, answer=partial(_refuse, error), telemetry=telemetry)
+
+
+def _refuse(error: LanewayError, _request: HttpRequest, _facts: RequestFacts) -> Response:
+    raise error
 
 
 class RealtimeService:
@@ -102,17 +135,27 @@ class RealtimeService:
         version = model.version(request.path_parameters.get("version"))
         facts.version = version.version
         headers = request.headers
-        frame = open_body(
-            request.body,
-            content_encoding=headers.get("content-encoding"),
-            header_length=headers.get(HEADER_LENGTH),
-        )
-        asked = None if frame.raw else self._validate(parse_json(frame.json))
-        with self._sessions.use(model.name, version.version) as served:
-            answer = infer(served, asked, frame.tail, deadline_s=deadline_s)
+        asked, tail = self._open(request.body, headers)
+        served = self._sessions.get(model.name, version.version)
+        answer = infer(served, asked, tail, deadline_s=deadline_s)
         facts.model_ms = answer.model_ms
-        sent = join_answer(*encode(answer), accept_encoding=headers.get("accept-encoding"))
+        header, tails = encode(answer)
+        accepted = headers.get("accept-encoding")
+        if not tails and accepted is None:
+            return Response(200, JSON_HEADERS, header)
+        sent = join_answer(header, tails, accept_encoding=accepted)
         return Response(200, sent.headers, sent.body)
+
+    def _open(
+        self, body: bytes, headers: Mapping[str, str]
+    ) -> tuple[InferenceRequest | None, memoryview]:
+        """The request, None where the body is a raw tensor, and the binary tensors behind it."""
+        encoding = headers.get("content-encoding")
+        header_length = headers.get(HEADER_LENGTH)
+        if encoding is None and header_length is None:
+            return self._validate(parse_json(body)), NO_TAIL
+        frame = open_body(body, content_encoding=encoding, header_length=header_length)
+        return None if frame.raw else self._validate(parse_json(frame.json)), frame.tail
 
     def probe(self, question: Mapping[str, str | None]) -> dict[str, Any]:
         """Whether the model of the question has a session now; no model: whether all defaults have.

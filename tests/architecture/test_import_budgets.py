@@ -101,7 +101,8 @@ def test_realtime_answers_binary_and_gzip_with_the_same_modules(package):
 def test_ingress_answers_without_arrays_and_the_runtime(package):
     answer, modules = start(package, "functions.ingress.handler", INGRESS, "model_metadata")
     assert answer["statusCode"] == 200
-    assert packages(modules) & (ARRAYS | NEVER | {"pydantic"}) == set()
+    assert packages(modules) & (ARRAYS | NEVER) == set()
+    assert not any(name.startswith("shared.inference") for name in modules)
 
 
 def test_the_authorizer_decides_without_arrays_and_the_runtime(package):

@@ -134,14 +134,6 @@ def test_the_page_to_try_the_api_is_served_without_a_key_in_stage_local(laneway_
     assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
-def test_a_preference_for_an_async_answer_is_not_yet_honoured(laneway_service):
-    answer = laneway_service.request(
-        "POST", "/v2/models/scale/infer", body=GOOD, headers={"prefer": "respond-async, wait=5"}
-    )
-    assert answer.status == 200
-    assert "preference-applied" not in answer.headers
-
-
 def test_without_a_key_the_gateway_answers_401_and_asks_nobody(laneway_service):
     answer = laneway_service.gateway.handle("GET", "/v2", {}, b"")
     assert (answer.status, answer.json()) == (401, {"message": "Unauthorized"})

@@ -1,0 +1,116 @@
+"""The AWS resources of a service in this process, made in moto: keys, jobs, payloads, queues.
+
+Each service makes its own: several may run at once, and moto has one account for all.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import boto3
+from botocore.config import Config
+
+from cli.testing.lambdas import REGION
+from shared.keys import DynamoKeyStore
+from shared.results.table import table_definition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
+
+CLASSES: Final = ("async", "batch")
+VISIBILITY_S: Final = 60
+MAX_RECEIVES: Final = 20
+_PRESIGNING: Final = Config(signature_version="s3v4")
+_ONE_AT_A_TIME: Final = threading.RLock()
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a deployed stage has beside its functions."""
+
+    dynamodb: DynamoDBClient = field(repr=False)
+    s3: S3Client = field(repr=False)
+    sqs: SQSClient = field(repr=False)
+    keys: DynamoKeyStore = field(repr=False)
+    jobs_table: str
+    bucket: str
+    queues: dict[str, dict[str, str]]
+    """URLs by pool and latency class."""
+    dead_letters: dict[str, dict[str, str]]
+    """URLs of the queues' dead-letter queues."""
+
+
+def make_resources(stage: str, pools: Iterable[str]) -> Resources:
+    """Everything anew, inside `mock_aws()`."""
+    name = f"laneway-{stage}-{uuid.uuid4().hex[:8]}"
+    dynamodb = cast("DynamoDBClient", _Serial(boto3.client("dynamodb", region_name=REGION)))
+    s3: S3Client = boto3.client("s3", region_name=REGION, config=_PRESIGNING)
+    sqs: SQSClient = boto3.client("sqs", region_name=REGION)
+    dynamodb.create_table(**table_definition(f"{name}-jobs"))
+    s3.create_bucket(Bucket=name)
+    queues: dict[str, dict[str, str]] = {}
+    dead_letters: dict[str, dict[str, str]] = {}
+    for pool in pools:
+        made = {kind: _queue_pair(sqs, f"{name}-{pool}-{kind}") for kind in CLASSES}
+        queues[pool] = {kind: pair[0] for kind, pair in made.items()}
+        dead_letters[pool] = {kind: pair[1] for kind, pair in made.items()}
+    return Resources(
+        dynamodb=dynamodb,
+        s3=s3,
+        sqs=sqs,
+        keys=_make_keys(dynamodb, f"{name}-keys"),
+        jobs_table=f"{name}-jobs",
+        bucket=name,
+        queues=queues,
+        dead_letters=dead_letters,
+    )
+
+
+def _make_keys(client: DynamoDBClient, table: str) -> DynamoKeyStore:
+    client.create_table(
+        TableName=table,
+        KeySchema=[{"AttributeName": "key_hash", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "key_hash", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    return DynamoKeyStore(client, table=table)
+
+
+def _queue_pair(client: SQSClient, name: str) -> tuple[str, str]:
+    """URLs of a queue and of its dead-letter queue."""
+    dead = client.create_queue(QueueName=f"{name}-dlq")["QueueUrl"]
+    arn = client.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]
+    redrive = f'{{"deadLetterTargetArn":"{arn["QueueArn"]}","maxReceiveCount":{MAX_RECEIVES}}}'
+    attributes = {"VisibilityTimeout": str(VISIBILITY_S), "RedrivePolicy": redrive}
+    queue = client.create_queue(QueueName=name, Attributes=attributes)  # type: ignore[arg-type]  # the stubs know the names of attributes only as literals
+    return queue["QueueUrl"], dead
+
+
+class _Serial:
+    """A client whose calls happen one at a time.
+
+    DynamoDB checks a condition and writes as one step; moto does not when threads call it at once.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._client, name)
+        if not callable(found):
+            return found
+
+        @wraps(found)
+        def one_at_a_time(*arguments: Any, **named: Any) -> Any:
+            with _ONE_AT_A_TIME:
+                return found(*arguments, **named)
+
+        return one_at_a_time

@@ -1,0 +1,86 @@
+"""What a caller may ask of the calls about jobs: ids, keys, filters; each read or refused."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, get_args
+
+from shared.errors import InvalidRequestError, TooLargeError
+from shared.limits import DECODED_BODY_BYTES_MAX, S3_POST_BYTES_MAX
+from shared.schema.status import JobStatus
+from shared.schema.wire import parse_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from functions.api_gateway import HttpRequest
+
+IDEMPOTENCY_KEY: Final = "idempotency-key"
+PAGE_LIMIT: Final = 50
+PAGE_LIMIT_MAX: Final = 100
+ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_KEY_LENGTH_MAX: Final = 255
+_QUERY: Final = ("cursor", "limit", "model", "status")
+_STATUSES: Final = get_args(JobStatus)
+_LIMITS: Final = frozenset(str(number) for number in range(1, PAGE_LIMIT_MAX + 1))
+
+
+def chosen_id(job: str) -> str:
+    """The id that a caller chose for a job."""
+    if not ID.fullmatch(job):
+        raise InvalidRequestError(
+            "a job's id is 1 to 64 letters, digits, dashes or underscores", field="id"
+        )
+    return job
+
+
+def idempotency_key(request: HttpRequest) -> str | None:
+    """The Idempotency-Key, where there is one."""
+    key = request.headers.get(IDEMPOTENCY_KEY)
+    if key is not None and not 0 < len(key) <= _KEY_LENGTH_MAX:
+        raise InvalidRequestError(
+            f"an Idempotency-Key has 1 to {_KEY_LENGTH_MAX} characters", field="Idempotency-Key"
+        )
+    return key
+
+
+def known_query(query: Mapping[str, str]) -> Mapping[str, str]:
+    """The filters of a list; a misspelt one would pass for none."""
+    for name in query:
+        if name not in _QUERY:
+            raise InvalidRequestError(
+                f"{name[:64]!r} is no filter of jobs; there are {', '.join(_QUERY)}",
+                field=name[:64],
+            )
+    return query
+
+
+def limit(text: str | None) -> int:
+    """How many jobs a page may hold."""
+    if text is None:
+        return PAGE_LIMIT
+    if text not in _LIMITS:
+        raise InvalidRequestError(f"limit should be 1 to {PAGE_LIMIT_MAX}", field="limit")
+    return int(text)
+
+
+def status(text: str | None) -> str | None:
+    """The status to look for."""
+    if text is not None and text not in _STATUSES:
+        raise InvalidRequestError(f"status should be one of {', '.join(_STATUSES)}", field="status")
+    return text
+
+
+def max_bytes(body: bytes) -> int:
+    """How large an upload may be: as its body asks, else what an input may have."""
+    asked = parse_json(body) if body.strip() else {}
+    if not isinstance(asked, dict) or not asked.keys() <= {"max_bytes"}:
+        raise InvalidRequestError("expected an object with max_bytes or nothing", field="max_bytes")
+    wanted = asked.get("max_bytes", DECODED_BODY_BYTES_MAX)
+    if wanted.__class__ is not int or wanted < 1:
+        raise InvalidRequestError("max_bytes should be a number of bytes", field="max_bytes")
+    if wanted > S3_POST_BYTES_MAX:
+        raise TooLargeError(
+            f"max_bytes is {wanted}; one upload takes {S3_POST_BYTES_MAX}", field="max_bytes"
+        )
+    return int(wanted)

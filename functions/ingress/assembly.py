@@ -1,0 +1,108 @@
+"""Puts the ingress function together: its clients of AWS become stores and queues, these its calls."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import boto3
+from botocore.config import Config
+
+from functions.api_gateway import serve
+from functions.ingress.jobs import JobCalls
+from shared.jobs.ask import AcceptedJobs
+from shared.jobs.clock import system_clock
+from shared.jobs.rules import JobRules
+from shared.jobs.submit import Jobs
+from shared.queues.sqs import SqsQueue
+from shared.results.dynamodb import DynamoJobStore
+from shared.results.s3 import S3PayloadStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
+
+    from functions.ingress.service import IngressService
+    from shared.catalog import Catalog
+    from shared.jobs.clock import Clock
+    from shared.settings import IngressSettings
+    from shared.telemetry import Telemetry
+
+REMAINING: Final = "laneway_remaining_ms"
+"""Member of an event that another function handed over: how long that one can still wait."""
+
+
+# A caller waits for these calls.
+_TIMEOUTS: Final = Config(
+    connect_timeout=1, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3}
+)
+_PRESIGNING: Final = Config(signature_version="s3v4")
+"""Without this boto3 presigns in the older form, which some buckets refuse."""
+
+
+class Clients(NamedTuple):
+    """The AWS services that keep and carry jobs."""
+
+    dynamodb: DynamoDBClient
+    s3: S3Client
+    sqs: SQSClient
+
+
+def connect() -> Clients:
+    """The clients of a function on Lambda."""
+    return Clients(
+        boto3.client("dynamodb", config=_TIMEOUTS),
+        boto3.client("s3", config=_TIMEOUTS.merge(_PRESIGNING)),
+        boto3.client("sqs", config=_TIMEOUTS),
+    )
+
+
+def make_jobs(
+    settings: IngressSettings,
+    *,
+    catalog: Catalog,
+    connect: Callable[[], Clients],
+    clock: Clock = system_clock,
+) -> JobCalls | None:
+    """The calls about jobs; None for a stage that keeps none, which connects to nothing."""
+    if not settings.jobs_table:
+        return None
+    clients = connect()
+    store = DynamoJobStore(clients.dynamodb, table=settings.jobs_table, clock=clock)
+    payloads = S3PayloadStore(clients.s3, bucket=settings.bucket)
+    queues = {
+        (pool, latency_class): SqsQueue(clients.sqs, url=url)
+        for pool, urls in settings.queues.items()
+        for latency_class, url in urls.items()
+    }
+    jobs = Jobs(
+        catalog=catalog,
+        store=store,
+        payloads=payloads,
+        queues=queues,
+        rules=JobRules.of(settings),
+        clock=clock,
+    )
+    accepted = AcceptedJobs(store=store, payloads=payloads, clock=clock)
+    return JobCalls(jobs, accepted, public_url=settings.public_url)
+
+
+def make_handler(
+    service: IngressService, *, telemetry: Telemetry
+) -> Callable[[Mapping[str, Any], Any], dict[str, Any]]:
+    """The Lambda handler, for events of the gateway and for those that realtime hands over."""
+
+    def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+        remaining_ms: int = context.get_remaining_time_in_millis()
+        answer = partial(
+            service.answer,
+            query=event.get("queryStringParameters") or {},
+            remaining_ms=min(remaining_ms, event.get(REMAINING, remaining_ms)),
+        )
+        return serve(event, context, answer=answer, telemetry=telemetry)
+
+    return handler

@@ -1,0 +1,55 @@
+"""Hands a request that prefers an asynchronous answer to ingress, and gives back what that answers.
+
+Imported by the first such request and by nothing else: boto3 costs a cold start more than onnxruntime.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+import boto3
+import orjson
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from shared.errors import UnavailableError
+from shared.schema.prefer import read_prefer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+REMAINING: Final = "laneway_remaining_ms"
+"""Member of the event that tells ingress how long this invocation can still wait."""
+MARGIN_MS: Final = 500
+# Tried once: a job whose answer was lost would be made again. Ingress itself ends after 29 s.
+_TIMEOUTS: Final = Config(connect_timeout=1, read_timeout=30, retries={"total_max_attempts": 1})
+
+
+def prefers_async(prefer: str) -> bool:
+    """Whether the header asks for it."""
+    return read_prefer(prefer) is not None
+
+
+def hand_over(
+    event: Mapping[str, Any], *, function: str, remaining_ms: int, client: Any = None
+) -> dict[str, Any]:
+    """The answer of ingress to the event, unchanged. Raises `UnavailableError`."""
+    told = {**event, REMAINING: max(0, remaining_ms - MARGIN_MS)}
+    try:
+        answer = (client or _client()).invoke(
+            FunctionName=function, InvocationType="RequestResponse", Payload=orjson.dumps(told)
+        )
+    except (ClientError, BotoCoreError) as error:
+        raise UnavailableError(
+            "the request could not be handed on to become a job; send it again, with an "
+            "Idempotency-Key so that it becomes one job only"
+        ) from error
+    if answer.get("FunctionError"):
+        raise UnavailableError("the function that accepts jobs failed; send the request again")
+    return dict(orjson.loads(answer["Payload"].read()))
+
+
+@cache
+def _client() -> Any:
+    return boto3.client("lambda", config=_TIMEOUTS)
