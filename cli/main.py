@@ -33,6 +33,7 @@ SUBCOMMANDS: Final = {
     "models": Subcommand("models", "app", "Add, inspect, lock and choose models."),
     "infer": Subcommand("infer", "infer", "Run a model on a file's input and show the answer."),
     "keys": Subcommand("keys", "app", "Create, list and revoke API keys of a stage."),
+    "webhooks": Subcommand("webhooks", "app", "Sign the webhooks that a stage sends."),
     "docs": Subcommand("docs", "docs", "Serve the API's description and a page to try it."),
 }
 
