@@ -106,10 +106,56 @@ class IngressSettings(JobSettings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QueueWorkerSettings(JobSettings):
+    """The function that works on one pool's queues."""
+
+    pool: str
+    session_budget_mib: int = 512
+    deadline_margin_ms: int = 3000
+    """Kept of the invocation's time to publish results and to hand back the rest."""
+    threads: int = 10
+    """Calls to the store, S3 and the queue that are made at the same time."""
+    tenant: str = "default"
+    """Whose the messages are that users drop on the pool's queues."""
+    dead_letters: dict[str, str] = field(default_factory=dict)
+    """URLs of the pool's dead-letter queues, by latency class."""
+    webhooks_queue: str = ""
+    models_elsewhere: dict[str, str] = field(default_factory=dict)
+    """Pools of the models of other pools, to send a message for one on to where it belongs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweeperSettings(JobSettings):
+    """The function that looks after every job that somebody may have forgotten."""
+
+    webhooks_queue: str = ""
+    unsent_after_s: float = 10.0
+    """Age of a message that no broker has confirmed, from which it is sent again."""
+    rows_per_pass: int = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuthorizerSettings(Settings):
     """The authorizer for API keys."""
 
     keys_table: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhooksSettings(Settings):
+    """The function that tells callers' URLs of ended jobs."""
+
+    jobs_table: str
+    webhooks_queue: str
+    """URL of the queue whose messages are worked on."""
+    webhooks_dead_letters: str
+    """URL of its dead-letter queue."""
+    public_url: str = ""
+    """Base of the links in events; empty: they are relative."""
+    webhook_loopback: str = ""
+    """Stage local alone: receivers on this machine, `host:port` or `host:*`, with commas between."""
+    webhook_ca_file: str = ""
+    """Stage local alone: certificates to trust instead of the system's."""
 
 
 def _is_required(item: Field[Any]) -> bool:

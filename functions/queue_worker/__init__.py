@@ -1,0 +1,1 @@
+"""The function that runs jobs from one pool's queues."""

@@ -1,0 +1,99 @@
+"""Puts a pool's worker together from its settings and its package."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from shared.aws import make_client
+from shared.inference.loading import open_sessions
+from shared.jobs.clock import system_clock
+from shared.jobs.parallel import Parallel
+from shared.jobs.rules import JobRules
+from shared.jobs.submit import Jobs
+from shared.jobs.work import Worker
+from shared.limits import LAMBDA_MEMORY_MIB_PER_VCPU, MIB
+from shared.queues.sqs import SqsQueue
+from shared.results.dynamodb import DynamoJobStore
+from shared.results.s3 import S3PayloadStore
+from shared.schema.compiled import load_validators
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from shared.catalog import Catalog
+    from shared.jobs.clock import Clock
+    from shared.jobs.facts import Reporter
+    from shared.queues.protocol import Queue
+    from shared.settings import QueueWorkerSettings
+
+
+def make_worker(
+    settings: QueueWorkerSettings,
+    *,
+    catalog: Catalog,
+    package: Path,
+    memory_mib: int,
+    reporter: Reporter,
+    clock: Clock = system_clock,
+) -> Worker:
+    """The worker over DynamoDB, S3 and SQS; no model is loaded yet.
+
+    `memory_mib`: the function's memory, which decides how many threads a run may use.
+    """
+    store = DynamoJobStore(make_client("dynamodb"), table=settings.jobs_table, clock=clock)
+    payloads = S3PayloadStore(make_client("s3"), bucket=settings.bucket)
+    sqs = make_client("sqs")
+    queues = _queues(settings, sqs)
+    rules = JobRules.of(settings)
+    return Worker(
+        pool=settings.pool,
+        catalog=catalog,
+        sessions=open_sessions(
+            package,
+            catalog,
+            budget_bytes=settings.session_budget_mib * MIB,
+            threads=max(1, memory_mib // LAMBDA_MEMORY_MIB_PER_VCPU),
+        ),
+        store=store,
+        payloads=payloads,
+        jobs=Jobs(
+            catalog=catalog,
+            store=store,
+            payloads=payloads,
+            queues=queues,
+            rules=rules,
+            clock=clock,
+        ),
+        rules=rules,
+        queues=queues,
+        validate=load_validators(catalog.validators).inference_request,
+        clock=clock,
+        parallel=Parallel(threads=settings.threads),
+        reporter=reporter,
+        tenant=settings.tenant,
+        elsewhere=settings.models_elsewhere,
+        events=SqsQueue(sqs, url=settings.webhooks_queue) if settings.webhooks_queue else None,
+    )
+
+
+def queue_names(settings: QueueWorkerSettings) -> dict[str, str]:
+    """Latency classes by the names of the queues that the pool's worker consumes."""
+    return {
+        url.rpartition("/")[2]: latency_class
+        for latency_class, url in settings.queues[settings.pool].items()
+    }
+
+
+def _queues(settings: QueueWorkerSettings, sqs: Any) -> Mapping[tuple[str, str], Queue]:
+    return {
+        (pool, latency_class): SqsQueue(
+            sqs,
+            url=url,
+            dead_letter_url=settings.dead_letters.get(latency_class)
+            if pool == settings.pool
+            else None,
+        )
+        for pool, urls in settings.queues.items()
+        for latency_class, url in urls.items()
+    }

@@ -1,0 +1,39 @@
+"""Entry point of the queue worker: settings, the pool's catalog, the worker, the handler."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from functions.queue_worker.assembly import make_worker, queue_names
+from functions.queue_worker.service import make_handler
+from shared.catalog import load_catalog
+from shared.job_telemetry import JobTelemetry
+from shared.limits import LAMBDA_MEMORY_MIB_PER_VCPU
+from shared.settings import QueueWorkerSettings
+
+PACKAGE: Final = Path(__file__).parents[2]
+
+_settings = QueueWorkerSettings.from_env(os.environ)
+_telemetry = JobTelemetry(
+    service="laneway-queue-worker",
+    stage=_settings.stage,
+    pool=_settings.pool,
+    log_level=_settings.log_level,
+)
+handler = make_handler(
+    make_worker(
+        _settings,
+        catalog=load_catalog(PACKAGE / "catalog.json"),
+        package=PACKAGE,
+        # Set by Lambda; absent wherever else the package is tried out.
+        memory_mib=int(
+            os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", LAMBDA_MEMORY_MIB_PER_VCPU)
+        ),
+        reporter=_telemetry,
+    ),
+    consumed=queue_names(_settings),
+    telemetry=_telemetry,
+    margin_s=_settings.deadline_margin_ms / 1000,
+)

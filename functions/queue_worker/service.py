@@ -1,0 +1,85 @@
+"""Works on SQS events: records become deliveries, `run_delivery` works on them, outcomes become the answer.
+
+Which latency class a record has follows from the queue that it came from.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from shared.errors import QueueUnavailableError
+from shared.jobs.delivery import Bury, Done, Outcome
+from shared.jobs.run import JobRunner
+from shared.jobs.work import Lease
+from shared.queues.sqs import from_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from shared.job_telemetry import JobTelemetry
+    from shared.jobs.work import Worker
+    from shared.queues.protocol import Delivery, Queue
+
+LEASE_MARGIN_S: Final = 5.0
+"""A lease outlives its invocation by so much: whoever may still be publishing is waited for."""
+
+
+def make_handler(
+    worker: Worker,
+    *,
+    consumed: Mapping[str, str],
+    telemetry: JobTelemetry,
+    margin_s: float,
+) -> Callable[[Mapping[str, Any], Any], dict[str, Any]]:
+    """The Lambda handler of a worker; `consumed`: latency classes by the names of its queues."""
+    runner = JobRunner(worker)
+
+    def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+        remaining_s = context.get_remaining_time_in_millis() / 1000
+        telemetry.begin(context)
+        records = event["Records"]
+        latency_class = consumed[records[0]["eventSourceARN"].rpartition(":")[2]]
+        deliveries = [from_record(record) for record in records]
+        outcomes = runner.run_delivery(
+            deliveries,
+            latency_class=latency_class,
+            lease=Lease(context.aws_request_id, worker.clock() + remaining_s + LEASE_MARGIN_S),
+            until_s=time.monotonic() + remaining_s - margin_s,
+        )
+        queue = worker.queues[worker.pool, latency_class]
+        failed = _conclude(worker, queue, deliveries, outcomes)
+        return {"batchItemFailures": [{"itemIdentifier": name} for name in failed]}
+
+    return handler
+
+
+def _conclude(
+    worker: Worker, queue: Queue, deliveries: list[Delivery], outcomes: list[Outcome]
+) -> list[str]:
+    """Tell the queue what came of the deliveries; gives the ids of those that Lambda must not remove."""
+    open_pairs = [
+        (delivery, outcome)
+        for delivery, outcome in zip(deliveries, outcomes, strict=True)
+        if not isinstance(outcome, Done)
+    ]
+    buried = worker.parallel.map(lambda pair: _tell(queue, *pair), open_pairs)
+    return [
+        delivery.message_id
+        for (delivery, _), gone in zip(open_pairs, buried, strict=True)
+        if not gone
+    ]
+
+
+def _tell(queue: Queue, delivery: Delivery, outcome: Outcome) -> bool:
+    """Whether the message left the queue. A broker that does not answer delivers it again anyway."""
+    try:
+        if isinstance(outcome, Bury):
+            queue.bury(delivery, reason=outcome.reason)
+            return True
+        if not isinstance(outcome, Done):
+            queue.hand_back(delivery, delay_s=math.ceil(outcome.after_s))
+    except QueueUnavailableError:
+        return False
+    return False

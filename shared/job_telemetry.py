@@ -1,0 +1,109 @@
+"""What a worker says of its jobs: one JSON line each, with the metrics of the queue lane in it.
+
+Nothing logged here holds a tensor, a body or an exception's message.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from shared.telemetry import NAMESPACE, RequestFacts, Telemetry
+
+if TYPE_CHECKING:
+    from shared.jobs.facts import JobFacts
+    from shared.results.store import JobRow
+
+DIMENSIONS: Final = [["stage", "pool", "latency_class"]]
+ENDED: Final = (("jobs", "Count"), ("job_failures", "Count"), ("attempts", "Count"))
+RAN: Final = (("queue_ms", "Milliseconds"), ("run_ms", "Milliseconds"), ("rows_stacked", "Count"))
+DUPLICATE: Final = (("duplicates", "Count"),)
+
+
+class JobTelemetry(Telemetry):
+    """Implements `shared.jobs.facts.Reporter`; `begin` says which invocation the lines are of."""
+
+    def __init__(self, *, service: str, stage: str, pool: str, log_level: str = "INFO") -> None:
+        super().__init__(service=service, stage=stage, pool=pool, log_level=log_level)
+        self._context: Any = None
+        self._common: dict[str, Any] = {}
+
+    def begin(self, context: Any) -> None:
+        """Lines from now on belong to this invocation."""
+        self._context = context
+        self._common = {
+            "function_name": context.function_name,
+            "function_request_id": context.aws_request_id,
+            "stage": self._stage,
+            "pool": self._pool,
+        }
+
+    def job(self, facts: JobFacts) -> None:
+        """Write the job's line; at every log level, because the metrics are in it."""
+        record = logging.LogRecord(self._logger.name, logging.INFO, "", 0, "job", None, None)
+        directive = _directive(facts)
+        fields = {**self._common, **_members(facts)}
+        if directive is not None:
+            fields["_aws"] = {
+                "Timestamp": int(record.created * 1000),
+                "CloudWatchMetrics": directive,
+            }
+        record.fields = fields
+        self._logger.handle(record)
+
+    def defect(self, error: BaseException, row: JobRow) -> None:
+        """Log an exception that no error of ours foresees: its type and frames."""
+        facts = RequestFacts(
+            row.key.id, 0, tenant=row.key.tenant, model=row.model, version=row.version
+        )
+        self.failure(error, facts, self._context)
+
+
+def _members(facts: JobFacts) -> dict[str, Any]:
+    row, run = facts.row, facts.run
+    members: dict[str, Any] = {
+        "job_id": row.key.id,
+        "tenant": row.key.tenant,
+        "model": row.model,
+        "version": row.version,
+        "latency_class": row.latency_class,
+        "outcome": facts.outcome,
+        "status": facts.status,
+        "code": facts.code,
+        "attempts": row.attempt,
+    }
+    if facts.outcome in ("succeeded", "failed"):
+        members["jobs"] = 1
+        members["job_failures"] = int(facts.outcome == "failed")
+    elif facts.outcome == "duplicate":
+        members["duplicates"] = 1
+    if run is not None:
+        members["queue_ms"] = run.queue_ms
+        members["run_ms"] = run.run_ms
+        members["rows_stacked"] = run.rows_stacked
+    return members
+
+
+def _directive(facts: JobFacts) -> Any:
+    """EMF for the metrics of the line; None for one that counts as nothing."""
+    if facts.outcome == "duplicate":
+        return _DUPLICATE
+    if facts.outcome not in ("succeeded", "failed"):
+        return None
+    return _ENDED if facts.run is None else _ENDED_AFTER_A_RUN
+
+
+def _make_directive(metrics: tuple[tuple[str, str], ...]) -> Any:
+    directive = {
+        "Namespace": NAMESPACE,
+        "Dimensions": DIMENSIONS,
+        "Metrics": [{"Name": name, "Unit": unit} for name, unit in metrics],
+    }
+    return orjson.Fragment(orjson.dumps([directive]))
+
+
+_DUPLICATE: Final = _make_directive(DUPLICATE)
+_ENDED: Final = _make_directive(ENDED)
+_ENDED_AFTER_A_RUN: Final = _make_directive((*ENDED, *RAN))

@@ -1,0 +1,48 @@
+"""What is told of jobs while they are worked on: one `JobFacts` for each that ended or came twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from shared.results.store import JobRow, RunFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFacts:
+    """One job as its line in the log has it; `run` is None where it did not run."""
+
+    row: JobRow
+    outcome: str
+    """`succeeded`, `failed`, `released`, `lost` (another owner has the job) or `duplicate`."""
+    status: int
+    """HTTP status of the result; 0 where this delivery gave none."""
+    code: str = "ok"
+    run: RunFacts | None = None
+
+
+class Reporter(Protocol):
+    """Where facts go."""
+
+    def job(self, facts: JobFacts) -> None:
+        """One job ended, was handed back or came twice."""
+
+    def defect(self, error: BaseException, row: JobRow) -> None:
+        """An exception that no error of ours foresees."""
+
+
+@dataclass
+class MemoryReporter:
+    """Keeps what it is told, for tests and measurements."""
+
+    jobs: list[JobFacts] = field(default_factory=list)
+    defects: list[BaseException] = field(default_factory=list)
+
+    def job(self, facts: JobFacts) -> None:
+        """Keep the facts."""
+        self.jobs.append(facts)
+
+    def defect(self, error: BaseException, row: JobRow) -> None:  # noqa: ARG002  the error says enough here
+        """Keep the error."""
+        self.defects.append(error)

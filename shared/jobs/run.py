@@ -1,0 +1,91 @@
+"""Runs a delivery: jobs are taken, run and published; says how each delivery ended.
+
+Independent of Lambda and of the broker. The order keeps a crash to its own job: first attempts run
+stacked and are published; later attempts come last, each claimed only when its turn comes, so that
+one that kills the process takes no attempt of another with it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from shared.jobs.delivery import Retry, jitter_s
+from shared.jobs.ledger import Ledger
+from shared.jobs.stacking import Paces, Stacking
+from shared.jobs.taking import Taking
+from shared.jobs.work import Work, waves
+from shared.limits import DECODED_BODY_BYTES_MAX, MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shared.jobs.delivery import Outcome
+    from shared.jobs.work import Lease, Worker
+    from shared.queues.protocol import Delivery
+
+INPUTS_BYTES_MAX: Final = 96 * MIB
+"""Inputs that are in memory at once, before they are decoded."""
+
+
+class JobRunner:
+    """Runs the deliveries of one worker, one after the other."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._paces = Paces()
+
+    def run_delivery(
+        self, deliveries: Sequence[Delivery], *, latency_class: str, lease: Lease, until_s: float
+    ) -> list[Outcome]:
+        """How each delivery ended, in order.
+
+        `until_s`: on the monotonic clock, when the last run must have ended.
+        Raises `UnavailableError` when no job ended and the infrastructure is the reason for each;
+        no attempt was charged then.
+        """
+        ledger = Ledger(self._worker)
+        taking = Taking(self._worker, latency_class=latency_class, lease=lease)
+        stacking = Stacking(self._worker, ledger, self._paces, until_s=until_s)
+        first, later = self._take(deliveries, taking, ledger)
+        held = later[:1] if not first else []
+        ledger.release(later[len(held) :])
+        for wave in waves(
+            first, budget_bytes=INPUTS_BYTES_MAX, unknown_bytes=DECODED_BODY_BYTES_MAX
+        ):
+            stacking.run(wave)
+        if held:
+            stacking.run(held)
+        for work in later[len(held) :]:
+            _run_again(work, deliveries[work.position], taking, stacking, ledger)
+        return ledger.settle(len(deliveries))
+
+    def _take(
+        self, deliveries: Sequence[Delivery], taking: Taking, ledger: Ledger
+    ) -> tuple[list[Work], list[Work]]:
+        """The jobs that are ours now: those that run for the first time, and those tried before."""
+        positions = range(len(deliveries))
+        taken = self._worker.parallel.map(
+            lambda position: taking.take(position, deliveries[position]), positions
+        )
+        works = [item for item in taken if isinstance(item, Work)]
+        for position, item in zip(positions, taken, strict=True):
+            if not isinstance(item, Work):
+                ledger.note(position, item)
+        return (
+            [work for work in works if work.row.attempt == 1],
+            [work for work in works if work.row.attempt > 1],
+        )
+
+
+def _run_again(
+    work: Work, delivery: Delivery, taking: Taking, stacking: Stacking, ledger: Ledger
+) -> None:
+    """Run a job that was tried before and handed back meanwhile, alone."""
+    if not stacking.has_time(work.model):
+        ledger.note(work.position, Retry(jitter_s()))
+        return
+    taken = taking.again(work, delivery)
+    if isinstance(taken, Work):
+        stacking.run([taken])
+    else:
+        ledger.note(work.position, taken)

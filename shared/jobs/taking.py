@@ -1,0 +1,194 @@
+"""From a delivery to a leased job: reads the message, claims or admits, and turns away what is not ours.
+
+Makes the guards of a delivery: who else holds the job, whether it has ended, whose queue it belongs
+to. Safe to use from several threads at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from shared.errors import InternalError, LanewayError, StoreUnavailableError, UnavailableError
+from shared.jobs.delivery import (
+    DONE,
+    FORWARDED,
+    Bury,
+    Outcome,
+    PoisonError,
+    Retry,
+    jitter_s,
+    job_id,
+    read_message,
+    was_forwarded,
+)
+from shared.jobs.facts import JobFacts
+from shared.jobs.messages import reference
+from shared.jobs.submission import submission_of
+from shared.jobs.work import Trouble, Work
+from shared.limits import JOB_ATTEMPTS_MAX
+from shared.results.store import (
+    Busy,
+    Claimed,
+    Exhausted,
+    Exists,
+    Finished,
+    JobFailure,
+    JobKey,
+    JobRow,
+    Missing,
+    Payload,
+)
+
+if TYPE_CHECKING:
+    from shared.jobs.work import Lease, Worker
+    from shared.queues.protocol import Delivery
+    from shared.results.store import Claim
+    from shared.schema.job import SubmissionMessage
+
+CIRCUIT_FAILURES: Final = 3
+"""So many calls that the store did not answer end the claiming of a delivery."""
+ATTEMPTS_EXHAUSTED: Final = JobFailure(
+    status_code=500,
+    code="attempts_exhausted",
+    error="every attempt ended without an answer: the worker was stopped or ran out of memory each time",
+)
+
+Taken = Work | Outcome | Trouble
+
+
+class Taking:
+    """The taking of one invocation's deliveries; it stops asking a store that does not answer."""
+
+    def __init__(self, worker: Worker, *, latency_class: str, lease: Lease) -> None:
+        self._worker = worker
+        self._class = latency_class
+        self._lease = lease
+        self._unanswered: list[LanewayError] = []
+
+    def take(self, position: int, delivery: Delivery) -> Taken:
+        """The job under our lease, or how the delivery ends without one."""
+        try:
+            message = read_message(delivery.body)
+        except PoisonError as error:
+            return Bury(str(error))
+        if len(self._unanswered) >= CIRCUIT_FAILURES:
+            return Trouble(position, None, self._unanswered[0])
+        try:
+            if isinstance(message, JobKey):
+                return self._claim(position, message, delivery)
+            return self._admit(position, message, delivery)
+        except UnavailableError as error:
+            if isinstance(error, StoreUnavailableError):
+                self._unanswered.append(error)
+            return Trouble(position, None, error)
+
+    def again(self, work: Work, delivery: Delivery) -> Taken:
+        """Claim once more what was handed back."""
+        try:
+            return self._claim(work.position, work.row.key, delivery)
+        except UnavailableError as error:
+            return Trouble(work.position, None, error)
+
+    def _claim(self, position: int, key: JobKey, delivery: Delivery) -> Taken:
+        worker = self._worker
+        now = worker.clock()
+        claim = worker.store.claim(
+            key, owner=self._lease.owner, lease_until=self._lease.until, now=now
+        )
+        if isinstance(claim, Claimed):
+            return self._routed(position, claim.row, delivery)
+        return self._turned_away(claim, key, now)
+
+    def _turned_away(self, claim: Claim, key: JobKey, now: float) -> Outcome:
+        worker = self._worker
+        if isinstance(claim, Busy):
+            return Retry(max(0.0, claim.lease_until - now) + jitter_s())
+        if isinstance(claim, Missing):
+            return Bury(f"no job {key} is known: its row was removed, or it never was one")
+        if isinstance(claim, Exhausted):
+            worker.store.exhaust(claim.row, failure=ATTEMPTS_EXHAUSTED, now=now)
+            self._report(claim.row, "failed", ATTEMPTS_EXHAUSTED)
+        elif isinstance(claim, Finished) and claim.row.status == "queued":
+            worker.store.expire(key, now=now)
+        elif isinstance(claim, Finished):
+            self._report(claim.row, "duplicate")
+        return DONE
+
+    def _report(self, row: JobRow, outcome: str, failure: JobFailure | None = None) -> None:
+        status, code = (failure.status_code, failure.code) if failure else (0, "ok")
+        self._worker.reporter.job(JobFacts(row=row, outcome=outcome, status=status, code=code))
+
+    def _routed(self, position: int, row: JobRow, delivery: Delivery) -> Taken:
+        """The job, where it is for this queue; else it is sent on, once."""
+        worker = self._worker
+        if (row.pool, row.latency_class) == (worker.pool, self._class):
+            return Work(position, row)
+        queue = worker.queues.get((row.pool, row.latency_class))
+        if queue is None or was_forwarded(delivery):
+            error = InternalError(
+                f"the job belongs to the {row.latency_class} queue of pool {row.pool!r} and "
+                f"arrived on the {self._class} queue of pool {worker.pool!r}"
+            )
+            return Work(position, row, refusal=error)
+        worker.store.release(row.key, fence=row.fence, now=worker.clock())
+        queue.send(reference(row.key), tenant=row.key.tenant, attributes={FORWARDED: "1"})
+        return DONE
+
+    def _admit(self, position: int, message: SubmissionMessage, delivery: Delivery) -> Taken:
+        worker = self._worker
+        key = JobKey(worker.tenant, job_id(message, delivery))
+        queue = worker.queues.get((worker.elsewhere.get(message.model, ""), self._class))
+        if queue is not None and not was_forwarded(delivery):
+            # The id goes with it: the other queue gives the message another id, each time it is sent.
+            body = message.model_copy(update={"id": key.id}).model_dump_json(
+                exclude_defaults=True, ensure_ascii=True
+            )
+            queue.send(body, tenant=key.tenant, attributes={FORWARDED: "1"})
+            return DONE
+        now = worker.clock()
+        row, refusal = self._new_row(message, key, delivery, now)
+        owner, until = self._lease
+        admission = worker.store.admit(replace(row, lease_owner=owner, lease_until=until))
+        if not isinstance(admission, Exists):
+            return Work(position, admission.row, refusal=refusal)
+        if admission.row.payload_digest != row.payload_digest:
+            return Bury(f"job {key} exists with another payload; use a new id")
+        return self._claim(position, key, delivery)
+
+    def _new_row(
+        self, message: SubmissionMessage, key: JobKey, delivery: Delivery, now: float
+    ) -> tuple[JobRow, LanewayError | None]:
+        """The row, and why it cannot run: whoever dropped the message has no other way to know."""
+        try:
+            submission = submission_of(message, latency_class=self._class)
+            return self._worker.jobs.new_row(submission, key=key, now=now), None
+        except UnavailableError:
+            raise
+        except LanewayError as error:
+            return self._refused_row(message, key, delivery, now), error
+
+    def _refused_row(
+        self, message: SubmissionMessage, key: JobKey, delivery: Delivery, now: float
+    ) -> JobRow:
+        rules = self._worker.rules
+        ttl_at = now + (message.ttl_s or rules.ttls_s[self._class])
+        return JobRow(
+            key=key,
+            status="queued",
+            model=message.model,
+            version=message.version or "",
+            pool=self._worker.pool,
+            lane="queue",
+            latency_class=self._class,
+            input=Payload(size_bytes=0, sha256="", inline=b""),
+            payload_digest=hashlib.sha256(delivery.body.encode()).hexdigest(),
+            created_at=now,
+            ttl_at=ttl_at,
+            timeout_s=message.timeout_s or rules.timeout_s,
+            max_attempts=JOB_ATTEMPTS_MAX,
+            purge_at=ttl_at + rules.retention_s,
+            webhook=message.webhook,
+            metadata=message.metadata,
+        )
