@@ -41,6 +41,13 @@ class Alarms:
     breaching: int = 3
     """So many of the last `periods` data points must be bad."""
 
+    def __post_init__(self) -> None:
+        if self.topic_arn is not None and self.email is not None:
+            raise StageError(
+                f"alarms name a topic and the address {self.email!r}; an existing topic has "
+                "subscriptions of its own: subscribe the address there, or name no topic"
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
@@ -97,11 +104,17 @@ class Stage:
             return warm
         if warm == "on-demand":
             return ProvisionedWarm(min=self.min_warm, max=max(10, self.min_warm))
-        if isinstance(warm, ProvisionedWarm) and warm.min < self.min_warm:
-            return warm.model_copy(
-                update={"min": self.min_warm, "max": max(warm.max, self.min_warm)}
-            )
-        return warm
+        return _at_least(warm, self.min_warm) if isinstance(warm, ProvisionedWarm) else warm
+
+
+def _at_least(warm: ProvisionedWarm, minimum: int) -> ProvisionedWarm:
+    """The same range and schedule, nowhere below the minimum: a night's `min = 0` included."""
+    schedule = tuple(
+        change.model_copy(update={"min": max(change.min, minimum), "max": max(change.max, minimum)})
+        for change in warm.schedule
+    )
+    bounds = {"min": max(warm.min, minimum), "max": max(warm.max, minimum)}
+    return warm.model_copy(update={**bounds, "schedule": schedule})
 
 
 def _check_auth(stage: Stage) -> None:

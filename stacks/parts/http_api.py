@@ -125,7 +125,12 @@ def _cors(stage: Stage) -> apigw.CorsPreflightOptions | None:
     return apigw.CorsPreflightOptions(
         allow_origins=list(stage.cors_origins),
         allow_methods=[apigw.CorsHttpMethod.GET, apigw.CorsHttpMethod.POST],
-        allow_headers=[KEY_HEADER, "content-type", "inference-header-content-length"],
+        allow_headers=[
+            KEY_HEADER,
+            "content-encoding",
+            "content-type",
+            "inference-header-content-length",
+        ],
         expose_headers=["inference-header-content-length"],
         max_age=Duration.hours(1),
     )

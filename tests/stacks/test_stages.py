@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
-from shared.schema.spec import PoolSpec, ProvisionedWarm
+from shared.schema.spec import PoolSpec, ProvisionedWarm, WarmSchedule
 from stacks.errors import StageError
-from stacks.stages import DEV, LOCAL, PROD, STAGES, stage_of
+from stacks.stages import DEV, LOCAL, PROD, STAGES, Alarms, stage_of
 
 
 @pytest.mark.parametrize("silence", [None, "", "none", "open", "NONE"])
@@ -70,3 +70,18 @@ def test_a_stage_overrides_what_the_repository_says_of_a_pool() -> None:
 
     assert stage.warm_of("shared", PoolSpec(warm=ProvisionedWarm())) == "on-demand"
     assert stage.warm_of("other", PoolSpec(warm="snapstart")) == "snapstart"
+
+
+def test_no_schedule_takes_prod_below_its_minimum() -> None:
+    night = WarmSchedule(cron="0 20 * * *", min=0, max=1)
+    day = WarmSchedule(cron="0 6 * * *", min=3, max=6)
+
+    warm = PROD.warm_of("shared", PoolSpec(warm=ProvisionedWarm(schedule=(night, day))))
+
+    assert isinstance(warm, ProvisionedWarm)
+    assert [(change.min, change.max) for change in warm.schedule] == [(1, 1), (3, 6)]
+
+
+def test_an_address_beside_an_existing_topic_is_refused_as_it_would_hear_nothing() -> None:
+    with pytest.raises(StageError, match="subscribe the address there"):
+        Alarms(topic_arn="arn:aws:sns:eu-west-1:111122223333:on-call", email="ops@example.org")
