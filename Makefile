@@ -24,7 +24,7 @@ help: ## list the verbs
 	@awk -F ' *## ' '/^[a-z]+:.*## / {split($$1, verb, ":"); printf "  make %-9s %s\n", verb[1], $$2}' $(MAKEFILE_LIST)
 
 setup: environment ## fetch the tools and the example models into this folder
-	@$(BIN)/laneway models pull
+	@$(BIN)/laneway models pull --models $(MODELS)
 
 dev: environment ## run the service on this machine: make dev [MODELS=folder] [LANEWAY_PORT=4566]
 	@exec $(BIN)/laneway dev --models $(MODELS)

@@ -66,8 +66,8 @@ def serve(target: Target, terminal: Terminal) -> None:
     """Run the service until it is asked to stop; DevError when it cannot start."""
     begin = time.monotonic()
     forget_aws_settings()
-    require_free_port(target.port)
     with target.state.held(), contextlib.ExitStack() as cleanup, _interruptible(terminal):
+        require_free_port(target.port)
         with terminal.step("model weights"):
             pull(target.models)
         changes: Changes = queue.Queue()

@@ -52,11 +52,11 @@ def test_a_port_in_use_is_an_error_before_anything_is_started(tmp_path, one_mode
             assert service.process.wait(timeout=30) == 1
     assert f"Port {port} on 127.0.0.1 is in use" in service.output
     assert "LANEWAY_PORT=" in service.output
-    assert not service.state.exists()
+    assert not (service.state / "logs").exists(), "a tool was started"
 
 
 def test_a_second_service_in_the_same_folder_is_refused_and_the_first_goes_on(service):
-    with local_service(service.state, service.models, free_port()) as second:
+    with local_service(service.state, service.models, service.port) as second:
         assert second.process.wait(timeout=30) == 1
     assert f"process {service.process.pid}" in second.output
     assert httpx.get(f"{service.endpoint}/v2/health/live", headers=service.headers).is_success
