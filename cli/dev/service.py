@@ -90,7 +90,7 @@ def _start(target: Target, terminal: Terminal, cleanup: contextlib.ExitStack) ->
     with deploy.bootstrap(target) as bootstrap:  # runs beside the synthesis
         with terminal.step("packages and stacks"):
             deploy.synthesize(target)
-        finish(bootstrap, "The emulator could not be bootstrapped.")
+            finish(bootstrap, "The emulator could not be bootstrapped.")
     with terminal.step("cdk deploy"):
         endpoint = deploy.deploy(target)
     access = emulator.access(target.port)
@@ -167,13 +167,16 @@ def _first_answer(running: Running, sample: Example) -> None:
 
     A made-up request may be refused: then the refusal came from the model's pool, which is up.
     """
-    answer = httpx.post(
-        f"{running.endpoint}/v2/models/{sample.model}/infer",
-        json=sample.request,
-        headers={API_KEY_HEADER: running.api_key},
-        timeout=FIRST_ANSWER_TIMEOUT_S,
-        trust_env=False,
-    )
+    try:
+        answer = httpx.post(
+            f"{running.endpoint}/v2/models/{sample.model}/infer",
+            json=sample.request,
+            headers={API_KEY_HEADER: running.api_key},
+            timeout=FIRST_ANSWER_TIMEOUT_S,
+            trust_env=False,
+        )
+    except httpx.HTTPError as error:
+        raise DevError(f"Model {sample.model} is deployed and does not answer: {error}") from error
     if answer.is_server_error or (sample.is_real and not answer.is_success):
         raise DevError(
             f"Model {sample.model} is deployed and does not answer: {answer.status_code} {answer.text}"
