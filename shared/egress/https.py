@@ -127,7 +127,7 @@ class GuardedPoster:
                 address, host=target.host, port=target.port
             ):
                 return Blocked("the host's name has an address that is not on the public internet")
-        known = sorted({item for item in addresses if item}, key=lambda item: item.version)
+        known = sorted(dict.fromkeys(filter(None, addresses)), key=lambda item: item.version)
         return [str(item) for item in known[:ADDRESSES_MAX]] or Unreachable("dns")
 
     def _post_to(
@@ -137,7 +137,7 @@ class GuardedPoster:
         for address in addresses:
             try:
                 return self._exchange(address, target, body=body, headers=headers)
-            except (ConnectTimeoutError, NewConnectionError) as error:
+            except ConnectTimeoutError as error:
                 outcome = Unreachable(_reason(error))
             except (HTTPError, HTTPException, OSError) as error:
                 return Unreachable(_reason(error))
@@ -226,13 +226,11 @@ def _cut(response: Any) -> None:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, NewConnectionError):  # for urllib3 a kind of timeout, so it is asked first
+        return "connect"
     if isinstance(error, AnyTimeoutError | TimeoutError):
         return "timeout"
-    if isinstance(error, TlsError | ssl.SSLError):
-        return "tls"
-    if isinstance(error, NewConnectionError | ConnectionRefusedError):
-        return "connect"
-    return "protocol"
+    return "tls" if isinstance(error, TlsError | ssl.SSLError) else "protocol"
 
 
 def _short(value: str | None) -> str | None:

@@ -8,6 +8,7 @@ from shared.settings import (
     PoolAlias,
     RealtimeSettings,
     SettingError,
+    WebhooksSettings,
 )
 
 EVERY = [
@@ -28,6 +29,15 @@ EVERY = [
     ),
     IngressSettings(stage="dev"),
     AuthorizerSettings(stage="dev", keys_table="keys"),
+    WebhooksSettings(
+        stage="local",
+        jobs_table="jobs",
+        webhooks_queue="https://q/hooks",
+        webhooks_dead_letters="https://q/dead",
+        public_url="https://example.org",
+        webhook_loopback="127.0.0.1:8443",
+        webhook_ca_file="ca.pem",
+    ),
 ]
 
 
