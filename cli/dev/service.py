@@ -87,10 +87,9 @@ def _start(target: Target, terminal: Terminal, cleanup: contextlib.ExitStack) ->
     with terminal.step("emulator"):
         process = cleanup.enter_context(emulator.start(target.project, target.state, target.port))
         emulator.wait_until_up(process, target.port)
-    with deploy.bootstrap(target) as bootstrap:  # runs beside the synthesis
-        with terminal.step("packages and stacks"):
-            deploy.synthesize(target)
-            finish(bootstrap, "The emulator could not be bootstrapped.")
+    with terminal.step("packages and stacks"), deploy.bootstrap(target) as bootstrap:
+        deploy.synthesize(target)  # the bootstrap runs beside it
+        finish(bootstrap, "The emulator could not be bootstrapped.")
     with terminal.step("cdk deploy"):
         endpoint = deploy.deploy(target)
     access = emulator.access(target.port)
