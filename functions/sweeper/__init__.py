@@ -1,0 +1,1 @@
+"""The function that, every minute, looks after every job that somebody may have forgotten."""
