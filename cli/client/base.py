@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -84,9 +85,9 @@ def request_parts(call: Call) -> dict[str, Any]:
     return {"method": call.method, "headers": dict(call.headers), "content": call.content}
 
 
-def failure_in(response: httpx.Response) -> StatusError | None:
-    """The typed error in an answer; None for a success."""
-    if response.is_success:
+def failure_in(response: httpx.Response, call: Call) -> StatusError | None:
+    """The typed error in the answer to a call; None for a success."""
+    if response.is_success or (call.may_redirect and response.has_redirect_location):
         return None
     return failure_of(response.status_code, response.headers, response.content)
 
@@ -101,6 +102,12 @@ def translated(error: httpx.HTTPError | httpx.InvalidURL, endpoint: str) -> Clie
         return ConfigurationError(f"{endpoint} is not a usable URL: {error}")
     reason = str(error) or type(error).__name__
     return ConnectionFailedError(f"no connection to {endpoint} ({reason}): is the service up?")
+
+
+def origin(url: str) -> str:
+    """Scheme and host of an address: the rest may be a secret, when it is presigned."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def needs_signature(inputs: Mapping[str, Any]) -> bool:

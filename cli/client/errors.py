@@ -5,11 +5,14 @@
     +-- InputError ............... these values cannot be made into a request: nothing was sent
     +-- ConnectionFailedError .... no answer came: refused, unknown host, broken off
     +-- RequestTimeoutError ...... no answer came in time
+    +-- WaitTimeoutError ......... a job had not ended when the wait for it did
     +-- ProtocolError ............ an answer came that the protocol does not know
     +-- StatusError .............. an answer came, and it is a refusal or a failure
         +-- CallerError .......... 4xx, the caller can mend it
         |   +-- BadRequestError 400, UnauthorizedError 401, ForbiddenError 403, NotFoundError 404,
-        |   |   MethodNotAllowedError 405, TooLargeError 413, MediaTypeError 415
+        |   |   MethodNotAllowedError 405, ConflictError 409, GoneError 410, TooLargeError 413,
+        |   |   MediaTypeError 415
+        |   +-- NotFinishedError ..... 409, the job has no result yet: `wait` for it
         |   +-- ThrottledError ... 429, the one 4xx that a later try mends
         +-- ServiceError ......... 5xx
             +-- InternalError 500, NotSupportedError 501, BadGatewayError 502,
@@ -52,6 +55,10 @@ class ConnectionFailedError(ClientError):
 
 class RequestTimeoutError(ClientError, TimeoutError):
     """No answer came in time; the service may still have worked on it."""
+
+
+class WaitTimeoutError(ClientError, TimeoutError):
+    """The job had not ended in time; it goes on."""
 
 
 class ProtocolError(ClientError):
@@ -110,11 +117,23 @@ class ForbiddenError(CallerError):
 
 
 class NotFoundError(CallerError):
-    """No such model, version or address."""
+    """No such model, version, job or address."""
 
 
 class MethodNotAllowedError(CallerError):
     """The address does not take this method."""
+
+
+class ConflictError(CallerError):
+    """The id or the key belongs to another payload."""
+
+
+class NotFinishedError(CallerError):
+    """The job has no result yet."""
+
+
+class GoneError(CallerError):
+    """The job was canceled or expired, or its result was removed."""
 
 
 class TooLargeError(CallerError):
@@ -159,6 +178,8 @@ BY_STATUS: Final[dict[int, type[StatusError]]] = {
     403: ForbiddenError,
     404: NotFoundError,
     405: MethodNotAllowedError,
+    409: ConflictError,
+    410: GoneError,
     413: TooLargeError,
     415: MediaTypeError,
     429: ThrottledError,
@@ -170,7 +191,13 @@ BY_STATUS: Final[dict[int, type[StatusError]]] = {
 }
 
 
-def status_class(status: int) -> type[StatusError]:
-    """The class of an HTTP `status`; one that is not listed becomes its family's."""
+BY_CODE: Final[dict[str, type[StatusError]]] = {"not_finished": NotFinishedError}
+"""Where one status has two meanings."""
+
+
+def status_class(status: int, code: object = None) -> type[StatusError]:
+    """The class of an HTTP `status` and our code; one that is not listed becomes its family's."""
+    if isinstance(code, str) and code in BY_CODE:
+        return BY_CODE[code]
     family = CallerError if status < HTTPStatus.INTERNAL_SERVER_ERROR else ServiceError
     return BY_STATUS.get(status, family)

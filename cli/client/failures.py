@@ -33,7 +33,7 @@ def failure_of(status: int, headers: Mapping[str, str], body: bytes) -> StatusEr
     members = _members(body)
     error, code = members.get("error"), members.get("code")
     from_gateway = not isinstance(error, str)
-    return status_class(status)(
+    return status_class(status, code)(
         _gateway_text(status, members) if from_gateway else str(error),
         status=status,
         code=code if isinstance(code, str) else None,

@@ -32,6 +32,8 @@ class Call:
     path: str
     headers: Mapping[str, str] = field(default_factory=dict)
     content: bytes = b""
+    may_redirect: bool = False
+    """Whether an address where the answer lies is an answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,9 +24,13 @@ class RetryPolicy:
     base_s: float = 0.2
     max_wait_s: float = 5.0
     max_retry_after_s: float = 30.0
+    never_after: tuple[type[ClientError], ...] = ()
+    """Failures that are raised at once, retryable or not."""
 
     def wait_s(self, failure: ClientError, retries_done: int) -> float | None:
         """Seconds to wait before the next try; None when there is none."""
+        if isinstance(failure, self.never_after):
+            return None
         if not failure.retryable or retries_done >= self.max_retries:
             return None
         bound_s = min(self.max_wait_s, self.base_s * 2**retries_done)

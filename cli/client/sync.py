@@ -1,4 +1,4 @@
-"""The blocking client: one method per call of the realtime lane."""
+"""The blocking client: one method per call of the protocol."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 
 from cli.client.base import (
-    ClientBase,
     failure_in,
     names_in,
     needs_signature,
+    origin,
     request_parts,
     result_in,
     says_not_ready,
@@ -29,16 +29,19 @@ from cli.client.errors import (
 from cli.client.metadata import parse_model, parse_server
 from cli.client.protocol import Call, infer_call, model_path
 from cli.client.retry import NO_RETRIES
+from cli.client.storage import storage_failure
+from cli.client.sync_jobs import JobCalls
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from cli.client.metadata import ModelMetadata, ServerMetadata
     from cli.client.protocol import Result
     from cli.client.retry import RetryPolicy
+    from cli.client.storage import Request
 
 
-class Laneway(ClientBase):
+class Laneway(JobCalls):
     """A blocking client of one endpoint. Safe to share between threads; close it, or use `with`."""
 
     _http: httpx.Client
@@ -106,16 +109,11 @@ class Laneway(ClientBase):
 
     def send(self, call: Call, *, retry: RetryPolicy | None = None) -> httpx.Response:
         """Send one call, again where the failure allows it; the answer is a success or an error."""
-        policy = retry or self._retry
-        for retries_done in itertools.count():
-            answer = self._send_once(call)
-            if isinstance(answer, httpx.Response):
-                return answer
-            wait_s = policy.wait_s(answer, retries_done)
-            if wait_s is None:
-                raise answer
-            time.sleep(wait_s)
-        raise AssertionError  # unreachable: the policy ends the loop
+        return self._again(lambda: self._send_once(call), retry or self._retry)
+
+    def send_to_storage(self, request: Request) -> httpx.Response:
+        """Send one call to S3, without the service's credentials; retried as `send` does."""
+        return self._again(lambda: self._store_once(request), self._retry)
 
     def close(self) -> None:
         """Close the connections."""
@@ -127,14 +125,40 @@ class Laneway(ClientBase):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _again(
+        self, attempt: Callable[[], httpx.Response | ClientError], policy: RetryPolicy
+    ) -> httpx.Response:
+        for retries_done in itertools.count():
+            answer = attempt()
+            if isinstance(answer, httpx.Response):
+                return answer
+            wait_s = policy.wait_s(answer, retries_done)
+            if wait_s is None:
+                raise answer
+            time.sleep(wait_s)
+        raise AssertionError  # unreachable: the policy ends the loop
+
     def _send_once(self, call: Call) -> httpx.Response | ClientError:
+        response = self._exchange(self.endpoint, url=self._url(call), **request_parts(call))
+        if isinstance(response, ClientError):
+            return response
+        return failure_in(response, call) or response
+
+    def _store_once(self, request: Request) -> httpx.Response | ClientError:
+        response = self._exchange(
+            origin(request.url), method=request.method, url=request.url, **request.parts
+        )
+        if isinstance(response, ClientError):
+            return response
+        return storage_failure(response) or response
+
+    def _exchange(self, place: str, **request: Any) -> httpx.Response | ClientError:
         try:
-            response = self._http.request(url=self._url(call), **request_parts(call))
+            return self._http.request(**request)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            failure = translated(error, self.endpoint)
+            failure = translated(error, place)
             failure.__cause__ = error
             return failure
-        return failure_in(response) or response
 
     def _signature(self, model: str, version: str | None) -> ModelMetadata:
         key = (model, version)
