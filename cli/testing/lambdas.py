@@ -79,9 +79,9 @@ class LocalLambda:
         self._functions[function.name] = function
         return function
 
-    def remove(self, name: str) -> None:
-        """Delete a function."""
-        del self._functions[name]
+    def remove(self, name: str) -> LocalFunction:
+        """Delete a function; gives it, to be added again."""
+        return self._functions.pop(name)
 
     def invoke(self, **arguments: Any) -> dict[str, Any]:
         """Run a function; an exception of its handler becomes a FunctionError, as on Lambda."""

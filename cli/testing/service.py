@@ -19,6 +19,7 @@ from cli.testing.gateway import Gateway, GatewayAnswer
 from cli.testing.lambdas import LocalFunction, LocalLambda
 from cli.testing.resources import Resources, make_resources
 from cli.testing.server import listen
+from cli.testing.workers import drain, make_sources, working
 from shared.catalog import infer_routes, parse_catalog
 from shared.keys import API_KEY_HEADER, DynamoKeyStore, create_key
 from shared.repository import compile_catalog, read_repository
@@ -30,7 +31,9 @@ from shared.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
 
+    from cli.testing.event_source import EventSource
     from shared.catalog import Catalog
     from shared.repository import Repository
 
@@ -54,6 +57,16 @@ class LocalService:
     """The functions by name: remove a pool's to see the service without it."""
     resources: Resources
     """Tables, bucket and queues, with boto3's clients to them."""
+    sources: tuple[EventSource, ...] = field(repr=False)
+    """The queues with the workers behind them."""
+
+    def run_jobs(self) -> int:
+        """Work off what is queued; gives how many messages were delivered."""
+        return drain(self.sources)
+
+    def working(self) -> AbstractContextManager[None]:
+        """`with service.working():` jobs are worked off as they come, on another thread."""
+        return working(self.sources)
 
     @property
     def keys(self) -> DynamoKeyStore:
@@ -102,11 +115,12 @@ def start_service(models: Path) -> Iterator[LocalService]:
         secret, _ = create_key(resources.keys, name="cli.testing")
         lambdas = LocalLambda()
         gateway = _deploy(repository, package=package, resources=resources, lambdas=lambdas)
+        sources = _workers(repository, package=package, resources=resources)
         with (
             listen(gateway) as address,
             Laneway(f"http://{address}", api_key=secret) as client,
         ):
-            yield LocalService(address, secret, client, gateway, lambdas, resources)
+            yield LocalService(address, secret, client, gateway, lambdas, resources, tuple(sources))
 
 
 def _openapi(repository: Repository) -> bytes:
@@ -165,6 +179,17 @@ def _realtime(
         timeout_s=spec.timeout_s,
         memory_mib=spec.memory_mib,
     )
+
+
+def _workers(
+    repository: Repository, *, package: Path, resources: Resources
+) -> Iterator[EventSource]:
+    settings = ingress_settings(resources)
+    for pool in resources.queues:
+        catalog = _catalog(repository, pool=pool)
+        yield from make_sources(
+            catalog, pool=pool, package=package, settings=settings, resources=resources
+        )
 
 
 def _ingress(

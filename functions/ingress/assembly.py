@@ -5,11 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import boto3
-from botocore.config import Config
-
 from functions.api_gateway import serve
 from functions.ingress.jobs import JobCalls
+from shared.aws import make_client
 from shared.jobs.ask import AcceptedJobs
 from shared.jobs.clock import system_clock
 from shared.jobs.rules import JobRules
@@ -36,14 +34,6 @@ REMAINING: Final = "laneway_remaining_ms"
 """Member of an event that another function handed over: how long that one can still wait."""
 
 
-# A caller waits for these calls.
-_TIMEOUTS: Final = Config(
-    connect_timeout=1, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3}
-)
-_PRESIGNING: Final = Config(signature_version="s3v4")
-"""Without this boto3 presigns in the older form, which some buckets refuse."""
-
-
 class Clients(NamedTuple):
     """The AWS services that keep and carry jobs."""
 
@@ -54,11 +44,7 @@ class Clients(NamedTuple):
 
 def connect() -> Clients:
     """The clients of a function on Lambda."""
-    return Clients(
-        boto3.client("dynamodb", config=_TIMEOUTS),
-        boto3.client("s3", config=_TIMEOUTS.merge(_PRESIGNING)),
-        boto3.client("sqs", config=_TIMEOUTS),
-    )
+    return Clients(make_client("dynamodb"), make_client("s3"), make_client("sqs"))
 
 
 def make_jobs(
