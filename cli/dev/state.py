@@ -13,7 +13,7 @@ import json
 import os
 import socket
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from cli.dev import guard
 from cli.dev.failures import DevError
@@ -43,12 +43,6 @@ class Running:
     queues: Mapping[str, str] = field(default_factory=dict)
     buckets: Mapping[str, str] = field(default_factory=dict)
     tables: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """What a service wrote; FileNotFoundError when none runs."""
-        fields = json.loads(path.read_text())
-        return cls(**{**fields, "aws": AwsAccess(**fields["aws"])})
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,15 +57,13 @@ def live_versions(client: LambdaClient, alias: str) -> dict[str, str]:
     return versions
 
 
-def retire(old: list[Worker], before: Mapping[str, str], after: Mapping[str, str]) -> list[Worker]:
-    """End those of the `old` processes whose function moved to another version; these."""
+def retire(old: list[Worker], before: Mapping[str, str], after: Mapping[str, str]) -> None:
+    """End those of the `old` processes whose function moved to another version."""
     moved = [name for name, version in before.items() if after.get(name) != version]
-    retired = [worker for worker in old if any(worker.serves(name) for name in moved)]
-    for worker in retired:
+    for worker in (worker for worker in old if any(worker.serves(name) for name in moved)):
         with contextlib.suppress(ProcessLookupError):
             os.kill(worker.pid, signal.SIGTERM)
         shutil.rmtree(worker.folder, ignore_errors=True)
-    return retired
 
 
 def _processes() -> Iterator[tuple[int, list[str]]]:
