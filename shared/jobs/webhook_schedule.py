@@ -72,8 +72,7 @@ def retry_after_s(header: str | None, *, now: float) -> float:
         return float(text[:9])
     try:
         until = parsedate_to_datetime(text)
-    except ValueError:
+        dated = until if until.tzinfo else until.replace(tzinfo=UTC)
+        return max(0.0, dated.timestamp() - now)
+    except (ValueError, OverflowError):
         return 0.0
-    if until.tzinfo is None:
-        until = until.replace(tzinfo=UTC)
-    return max(0.0, until.timestamp() - now)
