@@ -19,7 +19,7 @@ from shared.schema.request import InferenceRequest
 from shared.schema.wire import open_body, parse_json, split_tail, wants_binary
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Iterable, Sequence
 
     from shared.catalog import ModelVersion, TensorSpec
     from shared.schema.tensor import InputTensor
@@ -37,11 +37,7 @@ def check_body(body: bytes, version: ModelVersion, *, header_length: int | None)
         request = InferenceRequest.model_validate(parse_json(frame.json))
     except ValidationError as error:
         raise refusal(error) from error
-    _check_names(request.inputs, version)
-    parts = split_tail(request.inputs, frame.tail)
-    specs = {spec.name: spec for spec in version.inputs}
-    for index, (tensor, part) in enumerate(zip(request.inputs, parts, strict=True)):
-        _check_tensor(tensor, part, specs[tensor.name], index)
+    _check_inputs(request.inputs, frame.tail, version)
     _check_outputs(request, version)
 
 
@@ -53,17 +49,22 @@ def _check_raw(version: ModelVersion) -> None:
         )
 
 
-def _check_names(inputs: Sequence[InputTensor], version: ModelVersion) -> None:
-    known = [spec.name for spec in version.inputs]
+def _check_inputs(inputs: Sequence[InputTensor], tail: memoryview, version: ModelVersion) -> None:
+    """In the order of the realtime call, so that of several faults the same one is told."""
+    known = {spec.name: spec for spec in version.inputs}
     seen: set[str] = set()
+    parts = split_tail(inputs, tail) if tail else None
     for index, tensor in enumerate(inputs):
-        if tensor.name not in known or tensor.name in seen:
-            fault = "came twice" if tensor.name in seen else f"is not an input of {version.model!r}"
+        spec = known.get(tensor.name)
+        if spec is None or tensor.name in seen:
+            fault = f"is not an input of {version.model!r}" if spec is None else "came twice"
             raise SignatureError(
                 f"input {tensor.name!r} {fault}; the model takes {_quoted(known)}",
                 field=f"inputs[{index}].name",
             )
         seen.add(tensor.name)
+        parts = split_tail(inputs, tail) if parts is None else parts
+        _check_tensor(tensor, parts[index], spec, index)
     missing = [name for name in known if name not in seen]
     if missing:
         raise SignatureError(
@@ -149,10 +150,15 @@ def _check_outputs(request: InferenceRequest, version: ModelVersion) -> None:
                 f"output {output.name!r} {fault}; it gives {_quoted(known)}",
                 field=f"outputs[{index}].name",
             )
+        if output.parameters and "classification" in output.parameters:
+            raise InvalidRequestError(
+                "the classification extension is not supported here",
+                field=f"outputs[{index}].parameters.classification",
+            )
         wants_binary(request, output)
         seen.add(output.name)
     wants_binary(request)
 
 
-def _quoted(names: Collection[str] | Any) -> str:
+def _quoted(names: Iterable[str]) -> str:
     return ", ".join(repr(name) for name in names)
