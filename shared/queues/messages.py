@@ -50,7 +50,9 @@ def burial(body: str, attributes: Mapping[str, str], reason: str) -> tuple[str, 
     The body stays as it came, also where it could not have been sent by us. Only a message that is
     so near a limit that the reason has no room loses the end of its body, or a tenth attribute.
     """
-    named = {name: value for name, value in attributes.items() if value and name != REASON_ATTRIBUTE}
+    named = {
+        name: value for name, value in attributes.items() if value and name != REASON_ATTRIBUTE
+    }
     kept = dict(list(named.items())[: SQS_ATTRIBUTES_MAX - 1])
     kept[REASON_ATTRIBUTE] = _printable(reason)
     excess = message_bytes(body, kept) - SQS_MESSAGE_BYTES

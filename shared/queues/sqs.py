@@ -82,7 +82,12 @@ class SqsQueue:
         return confirmed
 
     def receive(self, *, limit: int, wait_s: float) -> Sequence[Delivery]:
-        """Up to `limit` messages, ten at most; the client's read timeout is above `wait_s`."""
+        """Up to `limit` messages, ten at most.
+
+        Raises `ValueError` where the client would give up before the broker answers.
+        """
+        if wait_s >= self._client.meta.config.read_timeout:  # type: ignore[attr-defined]  # not in the stubs
+            raise ValueError(f"waiting {wait_s} s needs a client with a longer read timeout")
         with _named():
             answer = self._client.receive_message(
                 QueueUrl=self._url,
