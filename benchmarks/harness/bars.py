@@ -42,6 +42,11 @@ BARS: tuple[Bar, ...] = (
     Bar("W3", "warm handler as shipped, embedding / session.run", 1.05, 1.03),
     Bar("W4.json", "decode 1x3x224x224 FP32, JSON / orjson + np.array", 1.25, 1.05),
     Bar("W4.binary", "decode 1x3x224x224 FP32, binary / orjson + np.array", 0.02, 0.01),
+    Bar("Q1.tabular.10", "10 jobs stacked, tabular / session.run one by one", 0.80, None),
+    Bar("Q1.tabular.100", "100 jobs stacked, tabular / session.run one by one", 0.80, 0.15),
+    Bar("Q1.embedding.10", "10 jobs stacked, embedding / session.run one by one", 0.80, 0.70),
+    Bar("Q1.embedding.100", "100 jobs stacked, embedding / session.run one by one", 0.80, 0.70),
+    Bar("Q2", "lease, publish and acknowledge, per job in deliveries of 10", 160, 40, "us"),
 )
 
 GROUPS: tuple[str, ...] = tuple(dict.fromkeys(bar.group for bar in BARS))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.harness import cold, layout, machine, report, session, warm
+from benchmarks.harness import cold, jobs, layout, machine, report, session, warm
 from benchmarks.harness.bars import GROUPS
 from benchmarks.harness.figure import Effort, Figure, Skipped
 from benchmarks.harness.packages import ROOT, MissingModelError, remove_all
@@ -24,6 +24,8 @@ MEASUREMENTS: tuple[tuple[tuple[str, ...], Callable[[Effort], list[Figure]]], ..
     (("W2",), warm.measure_shipped),
     (("W3",), warm.measure_embedding),
     (("W4",), warm.measure_codec),
+    (("Q1",), jobs.measure_stacking),
+    (("Q2",), jobs.measure_machinery),
 )
 
 

@@ -71,11 +71,18 @@ class Stacker:
     def _signature(self, request: Prepared) -> tuple[Hashable | None, int]:
         """What requests of one stack have in common, and the rows; None: it runs alone."""
         feeds = request.feeds
-        arrays = [feeds[name] for name in self._inputs]
-        rows = len(arrays[0])
-        if not 0 < rows < self._rows_max or any(len(array) != rows for array in arrays):
+        first, *others = self._inputs
+        array = feeds[first]
+        rows = len(array)
+        if not 0 < rows < self._rows_max:
             return None, rows
-        return tuple((array.shape[1:], array.dtype) for array in arrays), rows
+        signature: list[Any] = [array.shape[1:], array.dtype]
+        for name in others:
+            array = feeds[name]
+            if len(array) != rows:
+                return None, rows
+            signature += (array.shape[1:], array.dtype)
+        return tuple(signature), rows
 
 
 def _stackable(served: ServedModel) -> bool:
