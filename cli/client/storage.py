@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -42,6 +42,18 @@ class Request:
     method: str
     url: str
     parts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RawResult:
+    """A result in the protocol's bytes; `header_length` of its JSON part, where tensors follow."""
+
+    body: bytes = field(repr=False)
+    header_length: str | None
+
+    def parsed(self) -> Result:
+        """The outputs."""
+        return parse_result(self.body, self.header_length)
 
 
 @contextmanager
@@ -84,9 +96,9 @@ def fetch_request(redirect: httpx.Response) -> Request:
     return Request("GET", redirect.headers["location"], {"auth": None})
 
 
-def result_of(redirect: httpx.Response, fetched: httpx.Response) -> Result:
-    """The result whose body S3 has, and whose headers the service sent."""
-    return parse_result(fetched.content, redirect.headers.get(HEADER_LENGTH))
+def answer_of(response: httpx.Response, fetched: httpx.Response | None = None) -> RawResult:
+    """A result as it is stored; where S3 has the body (`fetched`), the service sent its headers."""
+    return RawResult((fetched or response).content, response.headers.get(HEADER_LENGTH))
 
 
 def storage_failure(response: httpx.Response) -> StatusError | None:

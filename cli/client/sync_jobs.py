@@ -8,7 +8,7 @@ from abc import abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
-from cli.client.base import ClientBase, needs_signature, result_in, tensors_of
+from cli.client.base import ClientBase, needs_signature, tensors_of
 from cli.client.errors import NotFinishedError
 from cli.client.jobs import (
     JobInput,
@@ -28,11 +28,11 @@ from cli.client.jobs import (
 from cli.client.protocol import Call, infer_call
 from cli.client.storage import (
     Request,
+    answer_of,
     fetch_request,
     opened,
     parse_place,
     place_call,
-    result_of,
     upload_request,
 )
 
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from cli.client.metadata import ModelMetadata
     from cli.client.protocol import Result
     from cli.client.retry import RetryPolicy
+    from cli.client.storage import RawResult
 
 
 class JobCalls(ClientBase):
@@ -146,11 +147,15 @@ class JobCalls(ClientBase):
         Raises `NotFinishedError` before it has ended, `GoneError` for one that was canceled or
         expired, and for one that failed the very error that `infer` would have raised.
         """
+        return self.raw_result(job).parsed()
+
+    def raw_result(self, job: str | Job) -> RawResult:
+        """As `result`, in the protocol's bytes."""
         retry = replace(self._retry, never_after=(NotFinishedError,))
         response = self.send(result_call(job), retry=retry)
         if not response.has_redirect_location:
-            return result_in(response)
-        return result_of(response, self.send_to_storage(fetch_request(response)))
+            return answer_of(response)
+        return answer_of(response, self.send_to_storage(fetch_request(response)))
 
     def cancel(self, job: str | Job) -> Job:
         """The job as it then stands: canceled, or as it had ended before."""
