@@ -28,6 +28,9 @@ Each of the five endings removes the lease, `due_at` and the message's outbox en
 `finished_at`, and opens the webhook's outbox entry where the job has a webhook. Everything else is
 refused, and nothing changes. A write is conditional on the row alone, so it may be repeated by a
 client that lost the answer: the repetition gives what the first one gave.
+
+DynamoDB's conditions know no time, so `now` is the caller's clock. A clock that runs ahead takes a
+lease early, and costs a run; the fence still lets only one of the two owners publish.
 """
 
 from __future__ import annotations

@@ -120,3 +120,16 @@ def test_a_hand_back_that_is_asked_for_again_costs_no_second_attempt(store):
     first = store.get(KEY)
     assert WRITES["hand back"](store, 1) is True
     assert store.get(KEY) == first
+
+
+def test_a_clock_that_runs_ahead_takes_a_lease_early_and_still_one_owner_publishes(store):
+    store.create(new_row())
+    store.claim(KEY, owner="a", lease_until=START + 60, now=START)
+    ahead = START + 600
+    outcome = store.claim(KEY, owner="b", lease_until=ahead + 60, now=ahead)
+    assert outcome.row.fence == 2
+    for fence, published in ((1, False), (2, True)):
+        mine = result_of(str(fence).encode())
+        done = store.succeed(KEY, fence=fence, result=mine, facts=FACTS, now=START + 2)
+        assert done is published
+    assert store.get(KEY).result == result_of(b"2")
