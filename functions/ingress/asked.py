@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, get_args
 
-from shared.errors import InvalidRequestError, TooLargeError
-from shared.limits import DECODED_BODY_BYTES_MAX, S3_POST_BYTES_MAX
+from pydantic import ValidationError
+
+from shared.errors import InvalidRequestError
+from shared.jobs.submission import job_refusal
 from shared.schema.status import JobStatus
+from shared.schema.upload import UploadRequest
 from shared.schema.wire import parse_json
 
 if TYPE_CHECKING:
@@ -73,14 +76,7 @@ def status(text: str | None) -> str | None:
 
 def max_bytes(body: bytes) -> int:
     """How large an upload may be: as its body asks, else what an input may have."""
-    asked = parse_json(body) if body.strip() else {}
-    if not isinstance(asked, dict) or not asked.keys() <= {"max_bytes"}:
-        raise InvalidRequestError("expected an object with max_bytes or nothing", field="max_bytes")
-    wanted = asked.get("max_bytes", DECODED_BODY_BYTES_MAX)
-    if wanted.__class__ is not int or wanted < 1:
-        raise InvalidRequestError("max_bytes should be a number of bytes", field="max_bytes")
-    if wanted > S3_POST_BYTES_MAX:
-        raise TooLargeError(
-            f"max_bytes is {wanted}; one upload takes {S3_POST_BYTES_MAX}", field="max_bytes"
-        )
-    return int(wanted)
+    try:
+        return UploadRequest.model_validate(parse_json(body) if body.strip() else {}).max_bytes
+    except ValidationError as error:
+        raise job_refusal(error) from error

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from functions.api_gateway import serve
 from functions.ingress.jobs import JobCalls
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
     from shared.jobs.clock import Clock
     from shared.settings import IngressSettings
     from shared.telemetry import Telemetry
-
-REMAINING: Final = "laneway_remaining_ms"
-"""Member of an event that another function handed over: how long that one can still wait."""
 
 
 class Clients(NamedTuple):
@@ -83,12 +79,6 @@ def make_handler(
     """The Lambda handler, for events of the gateway and for those that realtime hands over."""
 
     def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
-        remaining_ms: int = context.get_remaining_time_in_millis()
-        answer = partial(
-            service.answer,
-            query=event.get("queryStringParameters") or {},
-            remaining_ms=min(remaining_ms, event.get(REMAINING, remaining_ms)),
-        )
-        return serve(event, context, answer=answer, telemetry=telemetry)
+        return serve(event, context, answer=service.answer, telemetry=telemetry)
 
     return handler

@@ -17,6 +17,7 @@ from shared.results.rows import JobKey
 from shared.schema import wire
 from shared.schema.compression import inflate
 from shared.schema.prefer import RESPOND_ASYNC, Preference
+from shared.schema.upload import Upload
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,14 +69,14 @@ class JobCalls:
         """`POST /v2/uploads`."""
         max_bytes = asked.max_bytes(request.body)
         uri, expires_at, place = self._jobs.upload(request.tenant, max_bytes=max_bytes)
-        answer = {
-            "uri": uri,
-            "url": place.url,
-            "fields": dict(place.fields),
-            "max_bytes": max_bytes,
-            "expires_at": iso_time(expires_at),
-        }
-        return json_response(answer, status=201)
+        upload = Upload(
+            uri=uri,
+            url=place.url,
+            fields=dict(place.fields),
+            max_bytes=max_bytes,
+            expires_at=iso_time(expires_at),
+        )
+        return _model_response(upload, 201)
 
     def infer(
         self, request: HttpRequest, preference: Preference, *, model: str, version: str | None

@@ -26,7 +26,7 @@ from shared.schema.docs_page import docs_headers, docs_html
 from shared.schema.prefer import read_prefer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
     from functions.ingress.readiness import Health, Readiness
@@ -56,17 +56,9 @@ class IngressService:
         self._readiness = readiness
         self._package = package
 
-    def answer(
-        self,
-        request: HttpRequest,
-        facts: RequestFacts,
-        *,
-        query: Mapping[str, str],
-        remaining_ms: int,
-    ) -> Response:
+    def answer(self, request: HttpRequest, facts: RequestFacts) -> Response:
         """The answer to a call; raises a `LanewayError` for one that has none."""
         del facts  # no model runs here, and no dimension is made of names in addresses
-        request = request._replace(query=query, remaining_ms=remaining_ms)
         path = request.path.rstrip("/")
         for route in _ROUTES:
             match = route.pattern.fullmatch(path)

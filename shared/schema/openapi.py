@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic.json_schema import models_json_schema
 
-from shared.schema import operations
+from shared.schema import job_operations, operations
 from shared.schema.examples import example_request
+from shared.schema.job import Job, JobPage, JobSubmission, ReferenceMessage, SubmissionMessage
 from shared.schema.model import (
     ErrorBody,
     LiveBody,
@@ -24,6 +25,7 @@ from shared.schema.model import (
     ServerMetadata,
 )
 from shared.schema.request import InferenceRequest, InferenceResponse
+from shared.schema.upload import Upload, UploadRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,20 +51,28 @@ PUBLIC_MODELS: Final[tuple[type[BaseModel], ...]] = (
     RepositoryIndexRequest,
     RepositoryIndexEntry,
     ErrorBody,
+    JobSubmission,
+    Job,
+    JobPage,
+    UploadRequest,
+    Upload,
 )
+QUEUE_MODELS: Final[tuple[type[BaseModel], ...]] = (SubmissionMessage, ReferenceMessage)
+"""What may be on a queue: public too, but no body of a call."""
 
 _ABOUT: Final = (
     "Inference over HTTP in the Open Inference Protocol (V2): JSON and binary tensors, gzip and "
-    "deflate. Any client of the protocol works, Triton's among them. Refusals carry `error`, "
+    "deflate. Any client of the protocol works, Triton's among them. Work that can wait becomes a "
+    "job: `POST /v2/jobs`, or `Prefer: respond-async` on a request. Refusals carry `error`, "
     "`code`, `request_id` and, where there is one, `field`."
 )
 
 
 def json_schemas() -> dict[str, Any]:
-    """One self-contained JSON Schema (draft 2020-12) for every public body, by its name."""
+    """One self-contained JSON Schema (draft 2020-12) for every public body and message, by its name."""
     return {
         model.__name__: {"$schema": JSON_SCHEMA_DIALECT, **model.model_json_schema()}
-        for model in PUBLIC_MODELS
+        for model in (*PUBLIC_MODELS, *QUEUE_MODELS)
     }
 
 
@@ -84,8 +94,9 @@ def build_openapi(
         "jsonSchemaDialect": JSON_SCHEMA_DIALECT,
         **({"servers": [{"url": server_url}]} if server_url else {}),
         "security": [{"apiKey": []}],
-        "tags": operations.TAGS,
+        "tags": [*operations.TAGS, job_operations.TAG],
         "paths": operations.SERVICE_PATHS
+        | job_operations.JOB_PATHS
         | operations.model_paths()
         | {
             f"/v2/models/{model.name}/infer": _model_path(model, known.get(model.name))
@@ -94,7 +105,7 @@ def build_openapi(
         },
         "components": {
             "schemas": _component_schemas(),
-            "responses": operations.RESPONSES,
+            "responses": operations.RESPONSES | job_operations.JOB_RESPONSES,
             "parameters": operations.path_parameters(list(catalog.models)),
             "headers": operations.HEADERS,
             "securitySchemes": {

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from shared.schema.job_operations import PREFER
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -180,12 +182,15 @@ def infer_operation(
         "summary": summary,
         "description": description,
         "tags": ["inference"],
-        "parameters": [{"$ref": "#/components/parameters/InferenceHeaderContentLength"}],
+        "parameters": [
+            {"$ref": "#/components/parameters/InferenceHeaderContentLength"},
+            {"$ref": "#/components/parameters/Prefer"},
+        ],
         "requestBody": {
             "required": True,
             "content": {"application/json": request, "application/octet-stream": binary},
         },
-        "responses": _responses(success, _COMMON | _OF_INFERENCE),
+        "responses": _responses(success, {"202": "Accepted"} | _COMMON | _OF_INFERENCE),
     }
 
 
@@ -204,6 +209,7 @@ def path_parameters(models: Sequence[str]) -> dict[str, Any]:
             ),
             "schema": {"type": "integer", "minimum": 0},
         },
+        "Prefer": PREFER,
     }
 
 
