@@ -21,6 +21,8 @@ IamOption = Annotated[
 IamRegionOption = Annotated[str | None, typer.Option("--region", help="AWS region, for --iam.")]
 TimeoutOption = Annotated[float, typer.Option(help="Longest wait for the service.")]
 
+JobArgument = Annotated[str, typer.Argument(metavar="ID", help="The job's id.")]
+
 
 def connect(
     endpoint: str | None,

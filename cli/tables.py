@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from cli.output import answer_table, say
 
@@ -12,6 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cli.client import Job, Result, Tensor
+
+OutputOption = Annotated[
+    Path | None, typer.Option(help="Write the answer's body to this file, as it came.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the answer's JSON.")]
 
 SHOWN_WHOLE_MAX = 24
 SHOWN_OF_LARGE = 8

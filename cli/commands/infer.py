@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,15 +25,12 @@ from cli.input_file import (
     showing_signature,
 )
 from cli.output import answer, say
-from cli.tables import show_result
+from cli.tables import JsonOption, OutputOption, show_result
 
 if TYPE_CHECKING:
-    import httpx
+    from pathlib import Path
 
-OutputOption = Annotated[
-    Path | None, typer.Option(help="Write the answer's body to this file, as it came.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the answer's JSON.")]
+    import httpx
 
 
 def infer(

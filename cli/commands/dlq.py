@@ -1,0 +1,142 @@
+"""`laneway dlq`: what nobody could work on, and a second try for it. Nothing else reads these queues."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.output import CommandError, answer_table, console, say
+from cli.stages import LOCAL, RegionOption, StageOption
+
+if TYPE_CHECKING:
+    from cli.dead_letters import Letter
+    from cli.stage_jobs import DeadLetters, StageJobs
+
+app = typer.Typer(no_args_is_help=True, help="List, show and redrive dead letters.")
+
+PoolOption = Annotated[str | None, typer.Option(help="Only this pool's queues.")]
+ClassOption = Annotated[str | None, typer.Option("--class", help="async or batch; default: all.")]
+_SHOWN_BODY = 60
+
+
+@app.command("list")
+def list_(
+    *,
+    pool: PoolOption = None,
+    latency_class: ClassOption = None,
+    stage: StageOption = LOCAL,
+    region: RegionOption = None,
+) -> None:
+    """Show how many messages each dead-letter queue holds."""
+    from cli.stage_jobs import open_stage
+
+    with open_stage(stage, region) as opened:
+        rows = [
+            (place.pool, place.kind, str(place.queue.depth()), place.name)
+            for place in _places(opened, pool, latency_class)
+        ]
+    answer_table(("pool", "class", "messages", "queue"), rows)
+
+
+@app.command()
+def show(
+    *,
+    pool: PoolOption = None,
+    latency_class: ClassOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many of each queue at most.")] = 20,
+    stage: StageOption = LOCAL,
+    region: RegionOption = None,
+) -> None:
+    """Show messages, how their jobs stand, and why they are here. Removes nothing."""
+    from cli.dead_letters import letters
+    from cli.stage_jobs import open_stage
+
+    rows: list[tuple[str, ...]] = []
+    with open_stage(stage, region) as opened:
+        for place in _places(opened, pool, latency_class):
+            with closing(letters(opened, place, limit=limit)) as found:
+                rows += [_row(letter) for letter in found]
+    if not rows:
+        say("no dead letter")
+        return
+    answer_table(("pool", "class", "job", "state", "reason"), rows)
+
+
+@app.command()
+def redrive(
+    *,
+    pool: PoolOption = None,
+    latency_class: ClassOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many of each queue at most.")] = 10_000,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Remove what nothing can be done for.")
+    ] = False,
+    stage: StageOption = LOCAL,
+    region: RegionOption = None,
+) -> None:
+    """Make a new job of each failed one, from its stored input; jobs that ended otherwise stay so.
+
+    May be stopped and started again: a failed job is redriven once.
+    """
+    from cli.stage_jobs import open_stage
+
+    done: Counter[tuple[str, str]] = Counter()
+    with open_stage(stage, region) as opened:
+        places = _places(opened, pool, latency_class)
+        try:
+            _redrive_all(opened, places, done, limit=limit, delete=delete)
+        finally:
+            _tell(done)
+
+
+def _redrive_all(
+    opened: StageJobs,
+    places: list[DeadLetters],
+    done: Counter[tuple[str, str]],
+    *,
+    limit: int,
+    delete: bool,
+) -> None:
+    from rich.progress import Progress
+
+    from cli.dead_letters import letters
+    from cli.dead_letters import redrive as redrive_one
+
+    with Progress(console=console(stderr=True), transient=True) as progress:
+        for place in places:
+            task = progress.add_task(place.name, total=min(limit, place.queue.depth()))
+            with closing(letters(opened, place, limit=limit)) as found:
+                for letter in found:
+                    done[redrive_one(opened, letter, delete=delete), letter.state] += 1
+                    progress.advance(task)
+
+
+def _tell(done: Counter[tuple[str, str]]) -> None:
+    if not done:
+        say("no dead letter")
+        return
+    rows = [(outcome, state, str(count)) for (outcome, state), count in sorted(done.items())]
+    answer_table(("outcome", "state", "messages"), rows)
+
+
+def _places(opened: StageJobs, pool: str | None, latency_class: str | None) -> list[DeadLetters]:
+    found = [
+        place
+        for place in opened.dead_letters
+        if pool in {None, place.pool} and latency_class in {None, place.kind}
+    ]
+    if not found:
+        known = ", ".join(f"{place.pool}/{place.kind}" for place in opened.dead_letters)
+        raise CommandError(f"no such queue; there are {known or 'none'} (pool/class)")
+    return found
+
+
+def _row(letter: Letter) -> tuple[str, ...]:
+    job = "" if letter.key is None else str(letter.key)
+    reason = letter.reason
+    if letter.state == "unreadable":
+        reason = f"{reason}; it begins with {letter.delivery.body[:_SHOWN_BODY]!r}"
+    return (letter.place.pool, letter.place.kind, job, letter.state, reason)

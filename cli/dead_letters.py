@@ -1,0 +1,163 @@
+"""What lies on dead-letter queues: read, held against the jobs, and redriven where that helps.
+
+    the message names        its job is              redrive
+    a job                    failed                  a new job from the stored input, once
+                             ended otherwise         nothing
+                             queued, running         nothing: the sweeper sends it again itself
+                             not known               nothing
+    a submission             never made              back to its queue, under the id it would have had
+    a submission, refused    -                       nothing: the reason is with it
+    a batch's chunk          -                       nothing: `laneway batches` retries those
+    nothing, unreadable      -                       nothing: the reason is with it
+
+A message leaves its queue after what it asked for is committed, never before. What nothing is to be
+done for stays, unless its deletion is asked for. Speaks to no terminal.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from shared.errors import GoneError
+from shared.jobs.delivery import PoisonError, job_id, read_message
+from shared.queues.messages import REASON_ATTRIBUTE
+from shared.results.rows import JobKey
+from shared.schema.status import TERMINAL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from cli.stage_jobs import DeadLetters, StageJobs
+    from shared.queues.protocol import Delivery
+    from shared.schema.job import SubmissionMessage
+
+State = Literal[
+    "failed", "ended", "open", "unknown", "not admitted", "refused", "batch", "unreadable"
+]
+Outcome = Literal["redriven", "redriven before", "deleted", "left"]
+
+DELETABLE: Final[frozenset[State]] = frozenset(
+    {"failed", "ended", "unknown", "refused", "unreadable"}
+)
+"""What `delete` removes: nothing more can come of these. (Of `failed`, those without an input.)"""
+HELD_S: Final = 600
+"""For so long a message that was looked at is not seen again."""
+_WAIT_S: Final = 1.0
+_PAGE: Final = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """One message on a dead-letter queue and what is known about it."""
+
+    place: DeadLetters
+    delivery: Delivery
+    state: State
+    reason: str
+    key: JobKey | None = None
+    message: SubmissionMessage | None = None
+
+
+def letters(stage: StageJobs, place: DeadLetters, *, limit: int) -> Generator[Letter]:
+    """Up to `limit` messages of a queue, each once; they are visible to others again afterwards."""
+    seen: dict[str, Delivery] = {}
+    try:
+        while len(seen) < limit:
+            found = place.queue.receive(limit=min(_PAGE, limit - len(seen)), wait_s=_WAIT_S)
+            if not found:
+                return
+            for delivery in found:
+                place.queue.extend(delivery, visibility_s=HELD_S)
+                if delivery.message_id not in seen:
+                    seen[delivery.message_id] = delivery
+                    yield judge(stage, place, delivery)
+    finally:
+        for delivery in seen.values():
+            place.queue.hand_back(delivery)
+
+
+def judge(stage: StageJobs, place: DeadLetters, delivery: Delivery) -> Letter:
+    """What a message is, and how its job stands."""
+    given = delivery.attributes.get(REASON_ATTRIBUTE, "")
+    if _is_chunk(delivery.body):
+        return Letter(place=place, delivery=delivery, state="batch", reason=given)
+    try:
+        message = read_message(delivery.body)
+    except PoisonError as error:
+        return Letter(
+            place=place, delivery=delivery, state="unreadable", reason=given or str(error)
+        )
+    if isinstance(message, JobKey):
+        state, reason = _standing(stage, message)
+        return Letter(
+            place=place, delivery=delivery, state=state, reason=reason or given, key=message
+        )
+    key = JobKey(stage.tenant, job_id(message, delivery))
+    state, reason = ("refused", given) if given else _standing(stage, key)
+    if state == "unknown":
+        state, reason = "not admitted", "received too often without becoming a job"
+    return Letter(
+        place=place, delivery=delivery, state=state, reason=reason, key=key, message=message
+    )
+
+
+def redrive(stage: StageJobs, letter: Letter, *, delete: bool) -> Outcome:
+    """Do for a message what its state allows; raises `UnavailableError` where AWS does not answer."""
+    outcome = _act(stage, letter)
+    if outcome == "left" and delete and letter.state in DELETABLE:
+        outcome = "deleted"
+    if outcome != "left":
+        letter.place.queue.acknowledge(letter.delivery)
+    return outcome
+
+
+def _act(stage: StageJobs, letter: Letter) -> Outcome:
+    act = _ACTS.get(letter.state)
+    return "left" if act is None else act(stage, letter)
+
+
+def _retried(stage: StageJobs, letter: Letter) -> Outcome:
+    from shared.jobs.retry import NotFailedError
+
+    if letter.key is None:
+        return "left"
+    try:
+        created = stage.retries.retry(letter.key).created
+    except (GoneError, NotFailedError):
+        return "left"
+    return "redriven" if created else "redriven before"
+
+
+def _sent_back(stage: StageJobs, letter: Letter) -> Outcome:
+    """Under the id that its first delivery had: sent twice, it is still one job."""
+    if letter.key is None or letter.message is None:
+        return "left"
+    named = letter.message.model_copy(update={"id": letter.key.id})
+    body = named.model_dump_json(exclude_defaults=True, ensure_ascii=True)
+    letter.place.source.send(body, tenant=stage.tenant)
+    return "redriven"
+
+
+_ACTS: Final[dict[State, Callable[[StageJobs, Letter], Outcome]]] = {
+    "failed": _retried,
+    "not admitted": _sent_back,
+}
+
+
+def _standing(stage: StageJobs, key: JobKey) -> tuple[State, str]:
+    row = stage.store.get(key)
+    if row is None:
+        return "unknown", ""
+    if row.status == "failed":
+        return "failed", "" if row.failure is None else f"{row.failure.code}: {row.failure.error}"
+    return ("ended" if row.status in TERMINAL else "open"), f"the job is {row.status}"
+
+
+def _is_chunk(body: str) -> bool:
+    try:
+        message = json.loads(body)
+    except ValueError:
+        return False
+    return isinstance(message, dict) and "chunk" in message
