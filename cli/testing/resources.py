@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 CLASSES: Final = ("async", "batch")
 VISIBILITY_S: Final = 60
 MAX_RECEIVES: Final = 20
-_PRESIGNING: Final = Config(signature_version="s3v4")
+_PRESIGNING: Final = Config(signature_version="s3v4", s3={"addressing_style": "path"})
 _ONE_AT_A_TIME: Final = threading.RLock()
 
 
@@ -48,11 +48,18 @@ class Resources:
     """URLs of the queues' dead-letter queues."""
 
 
-def make_resources(stage: str, pools: Iterable[str]) -> Resources:
-    """Everything anew, inside `mock_aws()`."""
+def make_resources(
+    stage: str, pools: Iterable[str], *, s3_endpoint: str | None = None
+) -> Resources:
+    """Everything anew, inside `mock_aws()`.
+
+    `s3_endpoint`: of `serve_objects`, where presigned addresses must lead somewhere.
+    """
     name = f"laneway-{stage}-{uuid.uuid4().hex[:8]}"
     dynamodb = cast("DynamoDBClient", _Serial(boto3.client("dynamodb", region_name=REGION)))
-    s3: S3Client = boto3.client("s3", region_name=REGION, config=_PRESIGNING)
+    s3: S3Client = boto3.client(
+        "s3", region_name=REGION, endpoint_url=s3_endpoint, config=_PRESIGNING
+    )
     sqs: SQSClient = boto3.client("sqs", region_name=REGION)
     dynamodb.create_table(**table_definition(f"{name}-jobs"))
     s3.create_bucket(Bucket=name)

@@ -17,6 +17,7 @@ from moto import mock_aws
 from cli.client import Laneway
 from cli.testing.gateway import Gateway, GatewayAnswer
 from cli.testing.lambdas import LocalFunction, LocalLambda
+from cli.testing.objects import serve_objects
 from cli.testing.resources import Resources, make_resources
 from cli.testing.server import listen
 from cli.testing.workers import drain, make_sources, working
@@ -106,12 +107,16 @@ def start_service(models: Path) -> Iterator[LocalService]:
     Raises `RepositoryError` for a repository that could not be deployed either.
     """
     repository = read_repository(models)
-    with mock_aws(), tempfile.TemporaryDirectory(prefix="laneway-testing-") as folder:
+    with (
+        mock_aws(),
+        tempfile.TemporaryDirectory(prefix="laneway-testing-") as folder,
+        serve_objects() as s3_endpoint,
+    ):
         package = Path(folder)
         (package / "models").symlink_to(models.absolute(), target_is_directory=True)
         (package / "openapi.json").write_bytes(_openapi(repository))
         pools = [pool for pool in repository.pools if repository.models_of(pool)]
-        resources = make_resources(STAGE, pools)
+        resources = make_resources(STAGE, pools, s3_endpoint=s3_endpoint)
         secret, _ = create_key(resources.keys, name="cli.testing")
         lambdas = LocalLambda()
         gateway = _deploy(repository, package=package, resources=resources, lambdas=lambdas)
