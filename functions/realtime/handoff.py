@@ -13,22 +13,15 @@ import orjson
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from functions.api_gateway import REMAINING
 from shared.errors import UnavailableError
-from shared.schema.prefer import read_prefer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-REMAINING: Final = "laneway_remaining_ms"
-"""Member of the event that tells ingress how long this invocation can still wait."""
 MARGIN_MS: Final = 500
 # Tried once: a job whose answer was lost would be made again. Ingress itself ends after 29 s.
 _TIMEOUTS: Final = Config(connect_timeout=1, read_timeout=30, retries={"total_max_attempts": 1})
-
-
-def prefers_async(prefer: str) -> bool:
-    """Whether the header asks for it."""
-    return read_prefer(prefer) is not None
 
 
 def hand_over(

@@ -19,6 +19,7 @@ from shared.inference.loading import open_sessions
 from shared.inference.pipeline import infer
 from shared.limits import LAMBDA_MEMORY_MIB_PER_VCPU, MIB
 from shared.schema.compiled import load_validators
+from shared.schema.prefer import read_prefer
 from shared.schema.wire import HEADER_LENGTH, join_answer, open_body, parse_json
 from shared.telemetry import Telemetry
 
@@ -71,9 +72,7 @@ def make_handler(
             handed_over = _hand_over(event, context, ingress, lambda_client, telemetry)
             if handed_over is not None:
                 return handed_over
-        deadline_s = service.deadline_s(context.get_remaining_time_in_millis())
-        answer = partial(service.answer, deadline_s=deadline_s)
-        return serve(event, context, answer=answer, telemetry=telemetry)
+        return serve(event, context, answer=service.answer, telemetry=telemetry)
 
     return handler
 
@@ -82,12 +81,12 @@ def _hand_over(
     event: Mapping[str, Any], context: Any, ingress: str, client: Any, telemetry: Telemetry
 ) -> dict[str, Any] | None:
     """The answer of ingress, which logs it; None where no asynchronous answer is preferred."""
-    from functions.realtime import handoff  # noqa: PLC0415 - boto3 is loaded for these requests only
-
-    if not handoff.prefers_async(event["headers"]["prefer"]):
+    if read_prefer(event["headers"]["prefer"]) is None:
         return None
+    from functions.realtime.handoff import hand_over  # noqa: PLC0415 - it loads boto3
+
     try:
-        return handoff.hand_over(
+        return hand_over(
             event,
             function=ingress,
             remaining_ms=context.get_remaining_time_in_millis(),
@@ -122,12 +121,10 @@ class RealtimeService:
         }
         self._defaults = self._defaults_in_budget()
 
-    def deadline_s(self, remaining_ms: int) -> float:
-        """When a run must end so that the answer still gets out, on the monotonic clock."""
-        return time.monotonic() + (remaining_ms - self._margin_ms) / 1000
-
-    def answer(self, request: HttpRequest, facts: RequestFacts, *, deadline_s: float) -> Response:
+    def answer(self, request: HttpRequest, facts: RequestFacts) -> Response:
         """The answer to one inference call; raises a `LanewayError` for one that has none."""
+        # On the monotonic clock: when a run must end so that the answer still gets out.
+        deadline_s = time.monotonic() + (request.remaining_ms - self._margin_ms) / 1000
         model = self._routes.get(request.route_key)
         if model is None:
             raise ModelNotFoundError(f"this pool has no model for {request.route_key!r}")

@@ -34,7 +34,7 @@ answer = entry.handler(json.load(open({event!r})), context)
 print("\\n" + json.dumps({{"answer": answer, "modules": sorted(sys.modules)}}))
 """
 
-REALTIME = RealtimeSettings(stage="dev", pool="shared")
+REALTIME = RealtimeSettings(stage="dev", pool="shared", ingress_function="ingress")
 INGRESS = IngressSettings(stage="dev", pool_aliases={"shared": PoolAlias(function="f")})
 AUTHORIZER = AuthorizerSettings(stage="dev", keys_table="keys")
 
@@ -52,9 +52,13 @@ def package(small_models, tmp_path_factory):
     return folder
 
 
-def start(package, module, settings, event):
+def start(package, module, settings, event, **headers):
     """The answer of a fresh environment to `event`, and every module that it loaded on the way."""
-    script = CALL.format(module=module, event=str(EVENTS / f"{event}.json"))
+    recorded = json.loads((EVENTS / f"{event}.json").read_text())
+    recorded["headers"].update(headers)
+    sent = package / "event.json"
+    sent.write_text(json.dumps(recorded))
+    script = CALL.format(module=module, event=str(sent))
     env = settings.to_env() | {
         "LAMBDA_TASK_ROOT": "/var/task",
         "AWS_LAMBDA_FUNCTION_NAME": "f",
@@ -96,6 +100,25 @@ def test_realtime_answers_binary_and_gzip_with_the_same_modules(package):
         answer, modules = start(package, "functions.realtime.handler", REALTIME, event)
         assert answer["statusCode"] == 200
         assert modules <= json_modules
+
+
+@pytest.mark.parametrize("prefer", ["return=minimal", "wait=3"])
+def test_realtime_loads_no_aws_for_a_preference_that_it_does_not_know(package, prefer):
+    answer, modules = start(
+        package, "functions.realtime.handler", REALTIME, "infer_json", prefer=prefer
+    )
+    assert answer["statusCode"] == 200
+    assert packages(modules) & AWS == set()
+
+
+def test_realtime_loads_aws_for_a_request_that_prefers_an_asynchronous_answer(package):
+    # Without credentials the call to ingress fails before it reaches the network.
+    answer, modules = start(
+        package, "functions.realtime.handler", REALTIME, "infer_json", prefer="respond-async"
+    )
+    assert answer["statusCode"] == 503
+    assert packages(modules) >= {"boto3", "botocore"}
+    assert packages(modules) & (NEVER | {"pydantic"}) == set()
 
 
 def test_ingress_answers_without_arrays_and_the_runtime(package):
