@@ -117,6 +117,8 @@ def test_the_event_of_a_job_that_has_not_ended_cannot_be_sent(store):
     before = store.get(new_row().key)
     store.webhook_sent(new_row().key)
     assert store.get(new_row().key) == before
+    store.cancel(new_row().key, now=START + 1)
+    assert ids(store.unsent(before=START + 1, limit=10)) == ["job-1"]
 
 
 def test_the_message_and_the_event_of_a_job_have_their_outbox_one_after_the_other(store):

@@ -169,6 +169,13 @@ def test_a_job_that_ran_before_its_ttl_may_run_again_after_it(store):
     assert isinstance(claim(store, new_row(), now=START + 700), Claimed)
 
 
+def test_a_charged_attempt_that_was_handed_back_may_run_again_after_the_ttl(store):
+    store.create(new_row())
+    claim(store, new_row())
+    store.release(new_row().key, fence=1, now=START + 1, charged=True)
+    assert isinstance(claim(store, new_row(), now=START + 700), Claimed)
+
+
 def test_an_attempt_that_was_not_charged_does_not_stop_the_ttl(store):
     store.create(new_row())
     claim(store, new_row())
