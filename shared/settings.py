@@ -93,6 +93,8 @@ class JobSettings(Settings):
     """How long one run of a job may take unless it says otherwise."""
     job_retention_s: int = 7 * 24 * 3600
     """How long an ended job can be asked for, counted from the end of its ttl."""
+    webhook_loopback: str = ""
+    """As in `WebhooksSettings`: what may be called there may be named here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +157,7 @@ class WebhooksSettings(Settings):
     webhook_loopback: str = ""
     """Stage local alone: receivers on this machine, `host:port` or `host:*`, with commas between."""
     webhook_ca_file: str = ""
-    """Stage local alone: certificates to trust instead of the system's."""
+    """Certificates to trust instead of the system's: of receivers on one's own machine."""
 
 
 def _is_required(item: Field[Any]) -> bool:

@@ -11,10 +11,10 @@ from random import SystemRandom
 
 from functions.webhooks.lines import WebhookLines
 from functions.webhooks.service import make_handler
-from functions.webhooks.stage import receivers
 from shared.aws import make_client
 from shared.egress.https import GuardedPoster
 from shared.jobs.clock import system_clock
+from shared.jobs.receivers import receivers
 from shared.jobs.webhook_secrets import CachedSecrets, SsmSecretStore
 from shared.jobs.webhooks import WebhookSender
 from shared.queues.sqs import SqsQueue
@@ -27,7 +27,10 @@ _sender = WebhookSender(
     secrets=CachedSecrets(
         SsmSecretStore(make_client("ssm"), stage=_settings.stage), clock=system_clock
     ),
-    poster=GuardedPoster(rules=receivers(_settings), ca_file=_settings.webhook_ca_file or None),
+    poster=GuardedPoster(
+        rules=receivers(_settings.stage, _settings.webhook_loopback),
+        ca_file=_settings.webhook_ca_file or None,
+    ),
     clock=system_clock,
     random=SystemRandom().random,
     base_url=_settings.public_url,

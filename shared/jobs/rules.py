@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
 
+from shared.egress import PUBLIC_ONLY, EgressRules
+from shared.jobs.receivers import receivers
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -26,6 +29,8 @@ class JobRules:
     input_places: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """By tenant: `s3://bucket/prefix/` that it may name beside its own uploads."""
     result_aliases: Mapping[str, str] = field(default_factory=dict)
+    receivers: EgressRules = PUBLIC_ONLY
+    """Where webhooks may go."""
 
     @classmethod
     def of(cls, settings: JobSettings) -> Self:
@@ -38,6 +43,7 @@ class JobRules:
             retention_s=settings.job_retention_s,
             input_places=settings.input_places,
             result_aliases=settings.result_aliases,
+            receivers=receivers(settings.stage, settings.webhook_loopback),
         )
 
     def lost_at(self, latency_class: str, *, sent_at: float, ttl_at: float) -> float:

@@ -14,6 +14,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from shared.egress import check_webhook_url
 from shared.errors import (
     ConflictError,
     InvalidRequestError,
@@ -110,6 +111,8 @@ class Jobs:
         lane = choose_lane(model, submission.latency_class)
         self._check_lane(lane, submission, model.name)
         self._check_alias(submission.result_alias)
+        if submission.webhook is not None:
+            check_webhook_url(submission.webhook, self._rules.receivers)
         if submission.body is not None:
             check_body(submission.body, version, header_length=submission.header_length)
         ttl_at = now + (submission.ttl_s or self._rules.ttls_s[submission.latency_class])
