@@ -35,7 +35,13 @@ print("\\n" + json.dumps({{"answer": answer, "modules": sorted(sys.modules)}}))
 """
 
 REALTIME = RealtimeSettings(stage="dev", pool="shared", ingress_function="ingress")
-INGRESS = IngressSettings(stage="dev", pool_aliases={"shared": PoolAlias(function="f")})
+INGRESS = IngressSettings(
+    stage="dev",
+    pool_aliases={"shared": PoolAlias(function="f")},
+    jobs_table="jobs",
+    bucket="bucket",
+    queues={"shared": {"async": "https://sqs.invalid/a", "batch": "https://sqs.invalid/b"}},
+)
 AUTHORIZER = AuthorizerSettings(stage="dev", keys_table="keys")
 
 
