@@ -30,11 +30,14 @@ if TYPE_CHECKING:
     from shared.telemetry import Telemetry
 
 DEFAULT_STAGE: Final = "$default"
+REMAINING: Final = "laneway_remaining_ms"
+"""Member of an event that one function hands to another: the time that its caller waits."""
 RETRY_AFTER_S: Final = 1
 """What a caller is told to wait after a failure that a later try may not meet."""
 JSON_HEADERS: Final = {"content-type": "application/json"}
 _TEXT_TYPES: Final = ("application/json", "text/")
-_ESCAPED_CHARACTER_BYTES: Final = 6
+_SURELY_FITS_BYTES: Final = BODY_BYTES_MAX // 6
+"""Lambda's own JSON escapes a character into at most six bytes for each of its bytes."""
 _BINARY_ONLY_HEADERS: Final = ("content-encoding", "inference-header-content-length")
 
 
@@ -53,10 +56,9 @@ class HttpRequest(NamedTuple):
     tenant: str
     key_id: str
     request_id: str
-    query: Mapping[str, str] = {}
-    """Only where the function asked for it: the realtime function reads none."""
-    remaining_ms: int = 0
-    """Until the invocation ends; only where the function asked for it."""
+    query: Mapping[str, str]
+    remaining_ms: int
+    """Until the answer must be out."""
 
 
 class Response(NamedTuple):
@@ -80,7 +82,7 @@ def serve(
     """
     facts = RequestFacts(event["requestContext"]["requestId"], time.perf_counter_ns())
     try:
-        request = read_request(event)
+        request = read_request(event, context.get_remaining_time_in_millis())
         facts.tenant, facts.key_id = request.tenant, request.key_id
         facts.request_bytes = len(request.body)
         response = answer(request, facts)
@@ -105,8 +107,8 @@ def _defect() -> InternalError:
     return InternalError("an internal error; the service's log has it under this request_id")
 
 
-def read_request(event: Mapping[str, Any]) -> HttpRequest:
-    """The call that an event holds.
+def read_request(event: Mapping[str, Any], remaining_ms: int = 0) -> HttpRequest:
+    """The call that an event holds; `remaining_ms` until the invocation ends.
 
     Raises `MediaTypeError` for a body that its Content-Type mangled, `TooLargeError` for one past
     the limit and `MalformedBodyError` for one that is not base64.
@@ -126,6 +128,8 @@ def read_request(event: Mapping[str, Any]) -> HttpRequest:
         caller.get("tenant", "default"),
         caller.get("key_id", ""),
         context["requestId"],
+        event.get("queryStringParameters") or {},
+        remaining_ms if REMAINING not in event else min(remaining_ms, event[REMAINING]),
     )
 
 
@@ -196,6 +200,8 @@ def write_response(response: Response) -> dict[str, Any]:
     Raises `TooLargeError` for an answer that does not fit a Lambda payload.
     """
     body = response.body
+    if response.headers is JSON_HEADERS and len(body) <= _SURELY_FITS_BYTES:
+        return _answer(response, body.decode(), is_base64=False)
     if not _travels_as_text(response):
         if len(body) > BINARY_BODY_BYTES_MAX:
             raise _answer_too_large(len(body), BINARY_BODY_BYTES_MAX, "binary")
@@ -222,11 +228,9 @@ def _travels_as_text(response: Response) -> bool:
     (awslambdaric/lambda_runtime_marshaller.py).
     """
     headers, body = response.headers, response.body
-    if headers is JSON_HEADERS and len(body) <= BODY_BYTES_MAX // _ESCAPED_CHARACTER_BYTES:
-        return True
     if "content-encoding" in headers or not headers.get("content-type", "").startswith(_TEXT_TYPES):
         return False
-    return len(body) <= BODY_BYTES_MAX // _ESCAPED_CHARACTER_BYTES or body.isascii()
+    return len(body) <= _SURELY_FITS_BYTES or body.isascii()
 
 
 def _escaped_bytes(body: bytes) -> int:

@@ -140,6 +140,9 @@ def test_the_largest_answer_fits_a_lambda_payload_and_a_larger_one_is_refused(co
         write_response(Response(200, {"content-type": content_type}, body + body[:2]))
 
 
+CONTEXT = SimpleNamespace(get_remaining_time_in_millis=lambda: 1000)
+
+
 class Lines:
     """Keeps what would be logged."""
 
@@ -158,7 +161,7 @@ def served(error):
         raise error
 
     lines = Lines()
-    return serve(an_event(), SimpleNamespace(), answer=answer, telemetry=lines), lines
+    return serve(an_event(), CONTEXT, answer=answer, telemetry=lines), lines
 
 
 def test_an_unforeseen_exception_is_500_without_its_words():
@@ -193,6 +196,6 @@ def test_an_answer_past_the_limit_is_answered_413():
         return Response(200, {"content-type": "text/plain"}, b"x" * (BODY_BYTES_MAX + 1))
 
     lines = Lines()
-    answered = serve(an_event(), SimpleNamespace(), answer=answer, telemetry=lines)
+    answered = serve(an_event(), CONTEXT, answer=answer, telemetry=lines)
     assert answered["statusCode"] == 413
     assert lines.requests[0].status == 413

@@ -104,8 +104,3 @@ def test_a_probe_of_a_model_loads_it(package):
     answer = asked.probe({"model": "scale", "version": None})
     assert answer["ready"] is False
     assert "missing" in answer["failed"]["scale/2"]
-
-
-def test_a_deadline_leaves_the_margin_to_answer(package):
-    asked = service(package, deadline_margin_ms=250)
-    assert asked.deadline_s(1_000) - asked.deadline_s(250) == pytest.approx(0.75, abs=0.05)
