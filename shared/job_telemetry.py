@@ -53,11 +53,13 @@ class JobTelemetry(Telemetry):
         record.fields = fields
         self._logger.handle(record)
 
-    def defect(self, error: BaseException, row: JobRow) -> None:
-        """Log an exception that no error of ours foresees: its type and frames."""
-        facts = RequestFacts(
-            row.key.id, 0, tenant=row.key.tenant, model=row.model, version=row.version
-        )
+    def defect(self, error: BaseException, row: JobRow | None) -> None:
+        """Log an exception that nobody foresaw: its type and frames."""
+        facts = RequestFacts("", 0)
+        if row is not None:
+            facts = RequestFacts(
+                row.key.id, 0, tenant=row.key.tenant, model=row.model, version=row.version
+            )
         self.failure(error, facts, self._context)
 
 

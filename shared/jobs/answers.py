@@ -1,14 +1,12 @@
 """Between a job's bytes and the model: reads the input, prepares it, and makes the result of the outputs.
 
 The same steps as a realtime call, by the same decoder and encoder, so that the bytes are the same.
-Every failure is that of one job: `guarded` turns what nobody foresaw into a failure of ours.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from shared.errors import InternalError, LanewayError
 from shared.inference.encoder import encode
 from shared.jobs.places import check_input_uri
 from shared.jobs.work import Answered
@@ -16,14 +14,12 @@ from shared.results.payloads import is_uri, load
 from shared.schema.wire import join_answer, open_body, parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from shared.inference.pipeline import Prepared, ServedModel
     from shared.jobs.work import Work, Worker
-
-T = TypeVar("T")
 
 
 def load_input(worker: Worker, work: Work) -> bytes:
@@ -48,19 +44,3 @@ def answer(served: ServedModel, prepared: Prepared, outputs: Sequence[NDArray[An
     """The result made of a job's share of the outputs, as the realtime call would have sent it."""
     sent = join_answer(*encode(served.finish(prepared, outputs)))
     return Answered(sent.body, sent.headers)
-
-
-def guarded(worker: Worker, work: Work, step: Callable[[], T]) -> T | LanewayError:
-    """What `step` gives, or the typed failure that it ends with."""
-    try:
-        return step()
-    except Exception as error:  # noqa: BLE001  one job's defect must not take the others with it
-        return as_failure(worker, work, error)
-
-
-def as_failure(worker: Worker, work: Work, error: Exception) -> LanewayError:
-    """The error itself where it is one of ours; else a defect, which is reported."""
-    if isinstance(error, LanewayError):
-        return error
-    worker.reporter.defect(error, work.row)
-    return InternalError("an internal error; the service's log has it under the job's id")

@@ -28,8 +28,8 @@ class Reporter(Protocol):
     def job(self, facts: JobFacts) -> None:
         """One job ended, was handed back or came twice."""
 
-    def defect(self, error: BaseException, row: JobRow) -> None:
-        """An exception that no error of ours foresees."""
+    def defect(self, error: BaseException, row: JobRow | None) -> None:
+        """An exception that nobody foresaw; `row` None: met before the job was known."""
 
 
 @dataclass
@@ -43,6 +43,6 @@ class MemoryReporter:
         """Keep the facts."""
         self.jobs.append(facts)
 
-    def defect(self, error: BaseException, row: JobRow) -> None:  # noqa: ARG002  the error says enough here
+    def defect(self, error: BaseException, row: JobRow | None) -> None:  # noqa: ARG002  the error says enough here
         """Keep the error."""
         self.defects.append(error)

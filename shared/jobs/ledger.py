@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from shared.errors import LanewayError, UnavailableError
+from shared.errors import LanewayError
 from shared.jobs.delivery import DONE, Retry, jitter_s
 from shared.jobs.facts import JobFacts
 from shared.jobs.publishing import publish
@@ -50,7 +50,9 @@ class Ledger:
                 self._ended += 1
                 self._outcomes[work.position] = DONE
             else:
-                self._troubles.append(Trouble(work.position, work, error))
+                self._troubles.append(
+                    Trouble(work.position, work, error, infrastructure=error.retryable)
+                )
 
     def fail(self, failed: Sequence[tuple[Work, LanewayError]]) -> None:
         """End jobs with their failures; those that a retry may help wait for `settle`."""
@@ -77,7 +79,7 @@ class Ledger:
 
         def release(work: Work) -> None:
             row = work.row
-            with suppress(UnavailableError):
+            with suppress(LanewayError):
                 worker.store.release(row.key, fence=row.fence, now=worker.clock(), charged=charged)
 
         worker.parallel.map(release, works)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from shared.errors import LanewayError, UnavailableError, UriNotAllowedError
+from shared.errors import InternalError, LanewayError, UnavailableError, UriNotAllowedError
 from shared.jobs.facts import JobFacts
+from shared.jobs.failures import as_failure, failure_of
 from shared.jobs.messages import event
 from shared.jobs.work import Answered, Refused
 from shared.results.payloads import claim_check
-from shared.results.store import JobFailure, JobResult
+from shared.results.store import JobResult
 from shared.schema.wire import HEADER_LENGTH
 
 if TYPE_CHECKING:
@@ -27,10 +28,10 @@ OK: Final = 200
 
 def publish(
     worker: Worker, ended: Sequence[tuple[Work, Ending]]
-) -> list[tuple[Work, UnavailableError | None]]:
+) -> list[tuple[Work, LanewayError | None]]:
     """End the jobs at the same time; with each comes why it could not be, None where it was."""
     done = worker.parallel.map(lambda pair: _end(worker, *pair), ended)
-    told: list[tuple[Work, UnavailableError | None]] = []
+    told: list[tuple[Work, LanewayError | None]] = []
     for (work, _), end in zip(ended, done, strict=True):
         if isinstance(end, JobFacts):
             worker.reporter.job(end)
@@ -38,24 +39,20 @@ def publish(
     return told
 
 
-def failure_of(error: LanewayError) -> JobFailure:
-    """A typed failure as the row keeps it."""
-    return JobFailure(status_code=error.status, code=error.code, error=error.message)
-
-
 def result_key(row: JobRow) -> str:
     """Where a large result is, in the stage's bucket: a place that no other attempt writes to."""
     return f"results/{row.key.tenant}/{row.key.id}/{row.fence}"
 
 
-def _end(worker: Worker, work: Work, ending: Ending) -> JobFacts | UnavailableError:
-    """How the job ended, or the error of a store that could not be asked."""
+def _end(worker: Worker, work: Work, ending: Ending) -> JobFacts | LanewayError:
+    """How the job ended, or why that could not be written."""
     try:
         kept = _write(worker, work, ending)
     except UnavailableError as error:
         return error
-    except LanewayError as error:
-        return _end(worker, work, Refused(error))
+    except Exception as error:  # noqa: BLE001  what cannot be published must not take the others with it
+        failure = as_failure(worker, work, error)
+        return failure if isinstance(ending, Refused) else _end(worker, work, Refused(failure))
     if kept and work.row.webhook is not None and worker.events is not None:
         _tell(worker, work.row)
     return _facts(work, ending, kept=kept)
@@ -80,7 +77,7 @@ def _write(worker: Worker, work: Work, ending: Ending) -> bool:
         _copy(worker, row, ending)
     result = JobResult(status_code=OK, headers=ending.headers, payload=payload)
     if work.run is None:
-        raise ValueError("a job that was answered has run")
+        raise InternalError("a job that was answered has run")
     return worker.store.succeed(
         row.key, fence=row.fence, result=result, facts=work.run, now=worker.clock()
     )

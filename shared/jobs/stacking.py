@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from shared.errors import DeadlineExceededError, LanewayError, ModelUnavailableError
 from shared.inference.batching import Stacker
-from shared.jobs.answers import answer, as_failure, guarded, load_input, prepare
+from shared.jobs.answers import answer, load_input, prepare
+from shared.jobs.failures import as_failure, guarded
 from shared.jobs.work import Refused
 from shared.results.store import RunFacts
 

@@ -18,8 +18,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from shared.errors import ModelUnavailableError, QueueUnavailableError
+from shared.jobs.failures import failure_of
 from shared.jobs.messages import event, reference
-from shared.jobs.publishing import failure_of
 from shared.jobs.taking import ATTEMPTS_EXHAUSTED
 from shared.queues.protocol import Message
 from shared.results.store import Claimed

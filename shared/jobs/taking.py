@@ -42,6 +42,8 @@ from shared.results.store import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from shared.jobs.work import Lease, Worker
     from shared.queues.protocol import Delivery
     from shared.results.store import Claim
@@ -54,6 +56,8 @@ ATTEMPTS_EXHAUSTED: Final = JobFailure(
     code="attempts_exhausted",
     error="every attempt ended without an answer: the worker was stopped or ran out of memory each time",
 )
+
+UNREADABLE: Final = InternalError("the job could not be taken; the worker's log says why")
 
 Taken = Work | Outcome | Trouble
 
@@ -75,21 +79,27 @@ class Taking:
             return Bury(str(error))
         if len(self._unanswered) >= CIRCUIT_FAILURES:
             return Trouble(position, None, self._unanswered[0])
+        if isinstance(message, JobKey):
+            return self._guarded(position, lambda: self._claim(position, message, delivery))
+        return self._guarded(position, lambda: self._admit(position, message, delivery))
+
+    def again(self, work: Work, delivery: Delivery) -> Taken:
+        """Claim once more what was handed back."""
+        return self._guarded(
+            work.position, lambda: self._claim(work.position, work.row.key, delivery)
+        )
+
+    def _guarded(self, position: int, step: Callable[[], Taken]) -> Taken:
+        """What `step` gives; its failure is this delivery's trouble, and costs the others nothing."""
         try:
-            if isinstance(message, JobKey):
-                return self._claim(position, message, delivery)
-            return self._admit(position, message, delivery)
+            return step()
         except UnavailableError as error:
             if isinstance(error, StoreUnavailableError):
                 self._unanswered.append(error)
             return Trouble(position, None, error)
-
-    def again(self, work: Work, delivery: Delivery) -> Taken:
-        """Claim once more what was handed back."""
-        try:
-            return self._claim(work.position, work.row.key, delivery)
-        except UnavailableError as error:
-            return Trouble(work.position, None, error)
+        except Exception as error:  # noqa: BLE001  the others in the delivery hold leases by now
+            self._worker.reporter.defect(error, None)
+            return Trouble(position, None, UNREADABLE, infrastructure=False)
 
     def _claim(self, position: int, key: JobKey, delivery: Delivery) -> Taken:
         worker = self._worker

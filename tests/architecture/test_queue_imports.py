@@ -17,6 +17,7 @@ from shared.settings import QueueWorkerSettings, SweeperSettings
 PROJECT = Path(__file__).parents[2]
 ARRAYS = {"numpy", "onnxruntime"}
 NEVER = {"aws_xray_sdk", "aws_cdk", "onnx", "pika", "moto", "httpx", "typer", "rich"}
+START = "import sys, functions.{name}.handler as entry\nprint(*sorted(sys.modules))"
 QUEUES = {"shared": {"async": "https://q/a", "batch": "https://q/b"}}
 WORKER = QueueWorkerSettings(
     stage="dev", pool="shared", jobs_table="jobs", bucket="b", queues=QUEUES
@@ -43,8 +44,7 @@ def start(package, name, env):
             sys.executable,
             "-P",
             "-c",
-            f"import sys, functions.{name}.handler as entry\n"
-            "assert callable(entry.handler)\nprint(*sorted(sys.modules))",
+            START.format(name=name),
         ],
         env={
             **env,

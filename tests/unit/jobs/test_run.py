@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -486,3 +487,39 @@ def test_one_model_that_cannot_be_loaded_costs_its_own_jobs_their_attempts(queue
         source.drain()
 
     assert desk.row(broken).failure.code == "model_unavailable"
+
+
+class BrokenStore:
+    """The desk's store, in which one row cannot be read."""
+
+    def __init__(self, store, broken):
+        self._store = store
+        self._broken = broken
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    def claim(self, key, **named):
+        if key == self._broken:
+            raise KeyError("an attribute that is not there")
+        return self._store.claim(key, **named)
+
+    def succeed(self, key, **named):
+        if key.id == "unpublishable":
+            raise TypeError("a value that no table takes")
+        return self._store.succeed(key, **named)
+
+
+def test_a_row_that_cannot_be_read_or_written_is_a_defect_and_costs_the_others_nothing(desk):
+    good = [desk.submit(tensor_body([[float(n), 1.0]])) for n in range(3)]
+    broken = desk.submit(tensor_body([[1.0, 2.0]]))
+    unpublishable = desk.submit(tensor_body([[1.0, 2.0]]), job_id="unpublishable")
+    desk.worker = replace(desk.worker, store=BrokenStore(desk.store, broken))
+
+    [poll] = desk.start().drain()
+
+    assert [desk.row(key).status for key in good] == ["succeeded"] * 3
+    assert desk.row(unpublishable).failure.code == "internal_error"
+    assert (desk.row(broken).status, desk.row(broken).attempt) == ("queued", 0)
+    assert len(poll.failed) == 1
+    assert {type(defect) for defect in desk.reporter.defects} == {KeyError, TypeError}

@@ -1,0 +1,36 @@
+"""What a job's failure is: ours, or a defect that is reported and called ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from shared.errors import InternalError, LanewayError
+from shared.results.store import JobFailure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shared.jobs.work import Work, Worker
+
+T = TypeVar("T")
+
+
+def failure_of(error: LanewayError) -> JobFailure:
+    """A typed failure as the row keeps it."""
+    return JobFailure(status_code=error.status, code=error.code, error=error.message)
+
+
+def guarded(worker: Worker, work: Work, step: Callable[[], T]) -> T | LanewayError:
+    """What `step` gives, or the typed failure that it ends with: one job's, not its neighbours'."""
+    try:
+        return step()
+    except Exception as error:  # noqa: BLE001  one job's defect must not take the others with it
+        return as_failure(worker, work, error)
+
+
+def as_failure(worker: Worker, work: Work, error: Exception) -> LanewayError:
+    """The error itself where it is one of ours; else a defect, which is reported."""
+    if isinstance(error, LanewayError):
+        return error
+    worker.reporter.defect(error, work.row)
+    return InternalError("an internal error; the service's log has it under the job's id")
