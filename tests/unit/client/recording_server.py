@@ -82,7 +82,7 @@ def recording_server():
             self.end_headers()
             self.wfile.write(answer.body)
 
-        do_GET = do_POST = _serve  # noqa: N815  the names that http.server calls
+        do_GET = do_POST = do_PUT = _serve  # noqa: N815  the names that http.server calls
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         recorder = RecordingServer(server.server_address[1])
