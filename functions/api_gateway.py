@@ -118,18 +118,20 @@ def read_request(event: Mapping[str, Any], remaining_ms: int = 0) -> HttpRequest
     caller = (context.get("authorizer") or {}).get("lambda") or {}
     stage = context.get("stage", DEFAULT_STAGE)
     path = event["rawPath"]
-    return HttpRequest(  # by position: by name costs a third more
-        context["http"]["method"],
-        path if stage == DEFAULT_STAGE else _without_stage(path, stage),
-        event["routeKey"],
-        event.get("pathParameters") or {},
-        headers,
-        _read_body(event, headers),
-        caller.get("tenant", "default"),
-        caller.get("key_id", ""),
-        context["requestId"],
-        event.get("queryStringParameters") or {},
-        remaining_ms if REMAINING not in event else min(remaining_ms, event[REMAINING]),
+    return HttpRequest._make(  # by name it costs twice the time
+        (
+            context["http"]["method"],
+            path if stage == DEFAULT_STAGE else _without_stage(path, stage),
+            event["routeKey"],
+            event.get("pathParameters") or {},
+            headers,
+            _read_body(event, headers),
+            caller.get("tenant", "default"),
+            caller.get("key_id", ""),
+            context["requestId"],
+            event.get("queryStringParameters") or {},
+            remaining_ms if REMAINING not in event else min(remaining_ms, event[REMAINING]),
+        )
     )
 
 
@@ -201,7 +203,13 @@ def write_response(response: Response) -> dict[str, Any]:
     """
     body = response.body
     if response.headers is JSON_HEADERS and len(body) <= _SURELY_FITS_BYTES:
-        return _answer(response, body.decode(), is_base64=False)
+        # The usual answer, for which one more call and a copy of the headers are worth saving.
+        return {
+            "statusCode": response.status,
+            "headers": JSON_HEADERS,
+            "body": body.decode(),
+            "isBase64Encoded": False,
+        }
     if not _travels_as_text(response):
         if len(body) > BINARY_BODY_BYTES_MAX:
             raise _answer_too_large(len(body), BINARY_BODY_BYTES_MAX, "binary")
