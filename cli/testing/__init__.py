@@ -8,9 +8,15 @@
         result = laneway_service.client.infer("iris", {"x": [[5.1, 3.5, 1.4, 0.2]]})
         assert result["label"].tolist() == [0]
 
+    def test_iris_takes_jobs(laneway_service):
+        job = {"model": "iris", "input": {"inputs": [...]}}
+        accepted = laneway_service.request("POST", "/v2/jobs", body=job)
+        assert laneway_service.run_jobs() == 1
+
 The models are those in `models/`; override the fixture `laneway_models` to name another folder. The
 service is whole: the handlers that are deployed, behind a gateway that routes, authorizes and encodes
-as API Gateway does, with DynamoDB from moto; and it listens on 127.0.0.1 for any other client.
+as API Gateway does, with DynamoDB, S3 and SQS from moto; and it listens on 127.0.0.1 for any other
+client.
 """
 
 from __future__ import annotations

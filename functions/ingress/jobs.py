@@ -8,7 +8,12 @@ import orjson
 
 from functions.api_gateway import RETRY_AFTER_S, HttpRequest, Response, json_response
 from functions.ingress import asked
-from shared.errors import InvalidRequestError, JobNotFoundError
+from shared.errors import (
+    GoneError,
+    InvalidRequestError,
+    JobNotFoundError,
+    UnavailableError,
+)
 from shared.jobs.ask import AcceptedJobs, Answer, Elsewhere
 from shared.jobs.page import iso_time, job_list, job_page, job_url
 from shared.jobs.submission import Submission, read_submission
@@ -135,7 +140,10 @@ class JobCalls:
             return _failed(row.failure, request)
         if row.status != "succeeded":
             return None
-        found = self._accepted.result(row)
+        try:
+            found = self._accepted.result(row)
+        except (UnavailableError, GoneError):
+            return None  # the job is there: 503 would deny it
         return _answered(found, request) if isinstance(found, Answer) else None
 
 

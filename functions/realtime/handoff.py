@@ -14,7 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.api_gateway import REMAINING
-from shared.errors import UnavailableError
+from shared.errors import MalformedBodyError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,11 +27,11 @@ _TIMEOUTS: Final = Config(connect_timeout=1, read_timeout=30, retries={"total_ma
 def hand_over(
     event: Mapping[str, Any], *, function: str, remaining_ms: int, client: Any = None
 ) -> dict[str, Any]:
-    """The answer of ingress to the event, unchanged. Raises `UnavailableError`."""
-    told = {**event, REMAINING: max(0, remaining_ms - MARGIN_MS)}
+    """The answer of ingress to the event. Raises `UnavailableError` or `MalformedBodyError`."""
+    payload = _payload({**event, REMAINING: max(0, remaining_ms - MARGIN_MS)})
     try:
         answer = (client or _client()).invoke(
-            FunctionName=function, InvocationType="RequestResponse", Payload=orjson.dumps(told)
+            FunctionName=function, InvocationType="RequestResponse", Payload=payload
         )
     except (ClientError, BotoCoreError) as error:
         raise UnavailableError(
@@ -41,6 +41,13 @@ def hand_over(
     if answer.get("FunctionError"):
         raise UnavailableError("the function that accepts jobs failed; send the request again")
     return dict(orjson.loads(answer["Payload"].read()))
+
+
+def _payload(event: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(event)
+    except TypeError as error:
+        raise MalformedBodyError("the body is not UTF-8", field="body") from error
 
 
 @cache

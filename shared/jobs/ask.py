@@ -6,10 +6,17 @@ A job of another tenant is met exactly as one that does not exist: both have no 
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from shared.errors import GoneError, JobNotFoundError, NotFinishedError, NotFoundError
+from shared.errors import (
+    GoneError,
+    JobNotFoundError,
+    NotFinishedError,
+    NotFoundError,
+    UnavailableError,
+)
 from shared.limits import BINARY_BODY_BYTES_MAX
 from shared.results.payloads import load
 from shared.schema.status import TERMINAL
@@ -90,13 +97,17 @@ class AcceptedJobs:
         return row
 
     def wait(self, row: JobRow, *, wait_s: float) -> JobRow:
-        """The job once it has ended, or as it stands after `wait_s` seconds."""
+        """The job once it has ended, or as it was last seen after `wait_s` seconds.
+
+        A store that does not answer ends no wait: the job is accepted, and 503 would deny it.
+        """
         until = self._clock() + wait_s
         pause_s = _PAUSE_FIRST_S
         while row.status not in TERMINAL and (left_s := until - self._clock()) > 0:
             self._sleep(min(pause_s, left_s))
             pause_s = min(pause_s * 1.5, _PAUSE_MAX_S)
-            row = self.get(row.key)
+            with suppress(UnavailableError):
+                row = self.get(row.key)
         return row
 
     def result(self, row: JobRow) -> Answer | Elsewhere:

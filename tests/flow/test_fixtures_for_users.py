@@ -26,6 +26,30 @@ def test_shout_refuses_an_empty_text(laneway_service):
 """
 
 
+JOB_TEST = """
+def test_a_job_is_run_when_the_test_says_so(laneway_service):
+    tensor = {"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1.0, 2.0]}
+    job = {"model": "scale", "input": {"inputs": [tensor]}}
+    accepted = laneway_service.request("POST", "/v2/jobs", body=job)
+    result = f"/v2/jobs/{accepted.json()['id']}/result"
+    assert laneway_service.request("GET", result).status == 409
+    assert laneway_service.run_jobs() == 1
+    assert laneway_service.request("GET", result).json()["outputs"][0]["data"] == [3.0, 6.0]
+
+
+def test_jobs_are_run_as_they_come(laneway_service):
+    tensor = {"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1.0, 2.0]}
+    with laneway_service.working():
+        answer = laneway_service.request(
+            "POST",
+            "/v2/models/queued/infer",
+            body={"inputs": [tensor]},
+            headers={"prefer": "respond-async, wait=10"},
+        )
+    assert answer.json()["outputs"][0]["data"] == [2.0, 4.0]
+"""
+
+
 @pytest.fixture
 def their_project(small_models, tmp_path):
     shutil.copytree(small_models, tmp_path / "models")
@@ -50,6 +74,12 @@ def test_a_model_and_its_transform_are_tested_in_a_plain_pytest(their_project):
     done = run_pytest(their_project)
     assert done.returncode == 0, done.stdout
     assert "2 passed" in done.stdout
+
+
+def test_jobs_are_tested_in_a_plain_pytest(their_project):
+    (their_project / "test_jobs.py").write_text(JOB_TEST)
+    done = run_pytest(their_project)
+    assert "2 passed" in done.stdout, done.stdout
 
 
 def test_a_transform_that_was_broken_fails_their_test(their_project):

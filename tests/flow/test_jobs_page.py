@@ -47,6 +47,15 @@ def test_the_pythons_comments_say_what_it_prints(service, monkeypatch, capsys):
     names["api"].close()
 
 
+def test_the_job_test_of_the_page_about_testing_passes(service):
+    page = (PROJECT / "docs" / "testing.md").read_text()
+    [block] = re.findall(r"^```python\n(# test_jobs\.py\n.*?)^```", page, re.DOTALL | re.MULTILINE)
+    names = {}
+    exec(block, names)  # noqa: S102  the page's own code
+    service.run_jobs()
+    names["test_a_job_gets_the_answer_of_the_call"](service)
+
+
 def test_every_member_of_a_submission_is_in_the_table():
     named = set(re.findall(r"`([a-z0-9_]+)`", PAGE))
     assert set(JobSubmission.model_fields) <= named

@@ -181,6 +181,24 @@ def test_without_the_function_that_accepts_jobs_the_answer_is_503_in_our_shape(s
     assert service.run_jobs() == 0
 
 
+def test_a_store_that_fails_after_the_job_was_made_leaves_it_accepted(service):
+    """503 would say that there is no job: what was accepted is 202, whatever follows."""
+    accepted = ask(service, **{"idempotency-key": "made-before"})
+    large = {"inputs": [{**X, "shape": [3000, 2], "data": [1.0, 2.0] * 3000}]}
+    first = ask(service, body=large, **{"idempotency-key": "large"})
+    service.run_jobs()
+    stored = service.resources.s3.list_objects_v2(
+        Bucket=service.resources.bucket, Prefix=f"results/default/{first.json()['id']}"
+    )["Contents"]
+    for item in stored:
+        service.resources.s3.delete_object(Bucket=service.resources.bucket, Key=item["Key"])
+    again = ask(service, body=large, **{"idempotency-key": "large"})
+    assert (again.status, again.json()["status"]) == (202, "succeeded")
+    done = ask(service, **{"idempotency-key": "made-before"})
+    assert (done.status, done.json()["id"]) == (200, "mine")
+    assert accepted.status == 202
+
+
 def test_jobs_are_the_tenants_whose_key_asked(service):
     secret, _ = create_key(service.keys, tenant="acme", name="test")
     accepted = ask(service, **{"x-api-key": secret})

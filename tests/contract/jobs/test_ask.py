@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from shared.errors import GoneError, JobNotFoundError, NotFinishedError
+from shared.errors import GoneError, JobNotFoundError, NotFinishedError, StoreUnavailableError
 from shared.jobs.ask import AcceptedJobs, Answer, Elsewhere
 from shared.jobs.page import job_page
 from shared.jobs.submission import Submission
@@ -139,6 +139,27 @@ def test_waiting_ends_with_the_time(house, row):
     assert waiting.wait(row, wait_s=5).status == "queued"
     assert sum(pauses) == pytest.approx(5)
     assert waiting.wait(row, wait_s=0) is row
+
+
+def test_a_store_that_does_not_answer_ends_no_wait(house, row):
+    class Flickers:
+        def __init__(self, store):
+            self.store, self.asked = store, 0
+
+        def get(self, key):
+            self.asked += 1
+            if self.asked < 3:
+                raise StoreUnavailableError("throttled")
+            succeed(house, row, small(b"{}"))
+            return self.store.get(key)
+
+    def sleep(seconds):
+        house.clock.now += seconds
+
+    waiting = AcceptedJobs(
+        store=Flickers(house.store), payloads=house.payloads, clock=house.clock, sleep=sleep
+    )
+    assert waiting.wait(row, wait_s=20).status == "succeeded"
 
 
 def test_a_page_tells_times_facts_and_addresses(house, row):

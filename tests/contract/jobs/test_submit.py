@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
+from shared.catalog import Catalog
 from shared.errors import (
     ConflictError,
     InvalidRequestError,
@@ -15,6 +17,7 @@ from shared.errors import (
     QueueUnavailableError,
     SignatureError,
     StoreUnavailableError,
+    UnavailableError,
     UnsupportedClassError,
     UriNotAllowedError,
     VersionNotFoundError,
@@ -239,6 +242,21 @@ def test_what_can_be_known_to_fail_is_refused_and_leaves_nothing(house, wrong, e
         house.jobs.submit(wrong, tenant="acme")
     assert house.rows() == []
     assert house.messages() == []
+
+
+def test_a_model_on_a_gpu_is_refused_plainly_while_there_is_no_gpu_lane(house):
+    scale = replace(house.catalog.models["scale"], compute="gpu")
+    jobs = house.with_parts(catalog=Catalog(models={"scale": scale}))
+    for priority in ("normal", "high"):
+        with pytest.raises(UnsupportedClassError, match="no gpu lane"):
+            jobs.submit(submission(priority=priority), tenant="acme")
+    assert house.rows() == []
+
+
+def test_a_pool_without_a_queue_is_503_and_no_job(house):
+    with pytest.raises(UnavailableError, match="has no async queue"):
+        house.with_parts(queues={}).submit(submission(), tenant="acme")
+    assert house.rows() == []
 
 
 def test_an_upload_can_be_named_once_it_is_there(house):

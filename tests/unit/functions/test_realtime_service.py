@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from types import SimpleNamespace
@@ -104,3 +105,54 @@ def test_a_probe_of_a_model_loads_it(package):
     answer = asked.probe({"model": "scale", "version": None})
     assert answer["ready"] is False
     assert "missing" in answer["failed"]["scale/2"]
+
+
+class Invoked:
+    """Answers every Invoke alike and keeps what it was told."""
+
+    def __init__(self, answer):
+        self.answer, self.told = answer, []
+
+    def invoke(self, **arguments):
+        self.told.append(arguments)
+        return {"Payload": io.BytesIO(orjson.dumps(self.answer))}
+
+
+def async_event(**members):
+    event = infer_event("scale") | members
+    event["headers"] = {"prefer": "respond-async"}
+    event["requestContext"]["authorizer"] = {"lambda": {"tenant": "acme", "key_id": "k"}}
+    return event
+
+
+def handing_over(package, client):
+    return make_handler(
+        settings(ingress_function="ingress"),
+        catalog=catalog(package),
+        package=package,
+        lambda_client=client,
+    )
+
+
+def test_a_request_that_prefers_an_asynchronous_answer_is_handed_on_as_it_came(package):
+    answered = {"statusCode": 202, "headers": {"location": "/x"}, "body": "{}"}
+    client = Invoked(answered)
+    event = async_event()
+    assert handing_over(package, client)(event, CONTEXT) == answered
+    [call] = client.told
+    assert (call["FunctionName"], call["InvocationType"]) == ("ingress", "RequestResponse")
+    told = orjson.loads(call["Payload"])
+    assert told.pop("laneway_remaining_ms") == 8_500
+    assert told == event
+
+
+def test_a_body_that_cannot_be_handed_on_is_400(package):
+    client = Invoked({})
+    answer = handing_over(package, client)(async_event(body="\ud800"), CONTEXT)
+    assert (answer["statusCode"], orjson.loads(answer["body"])["code"]) == (400, "malformed_body")
+    assert client.told == []
+
+
+def test_without_a_function_that_takes_them_requests_are_answered_on_the_spot(package):
+    handler = make_handler(settings(), catalog=catalog(package), package=package)
+    assert handler(async_event(), CONTEXT)["statusCode"] == 200

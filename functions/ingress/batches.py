@@ -1,0 +1,107 @@
+"""Batches over HTTP: reads a call, makes one call of `shared.jobs.batches`, writes the answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import orjson
+from pydantic import ValidationError
+
+from functions.api_gateway import RETRY_AFTER_S, HttpRequest, Response
+from functions.ingress import asked
+from shared.errors import InvalidRequestError, JobNotFoundError
+from shared.jobs.batches.page import batch_list, batch_page
+from shared.jobs.submission import job_refusal
+from shared.results.batches import BatchKey
+from shared.schema.batch import BatchSubmission
+from shared.schema.wire import JSON_TYPE, parse_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pydantic import BaseModel
+
+    from shared.jobs.batches.submit import AcceptedBatch, Batches
+    from shared.results.batches import BatchRow
+
+PRESIGNED_S: Final = 900
+_QUERY: Final = ("cursor", "limit")
+
+
+class BatchCalls:
+    """The calls about batches. `presign`: the address at which an object can be read for a while."""
+
+    def __init__(
+        self, batches: Batches, *, bucket: str, presign: Callable[[str], str], public_url: str
+    ) -> None:
+        self._batches = batches
+        self._bucket = bucket
+        self._presign = presign
+        self._base = public_url.rstrip("/")
+
+    def collection(self, request: HttpRequest) -> Response:
+        """`POST /v2/batches` and `GET /v2/batches`."""
+        if request.method == "GET":
+            return self._list(request)
+        accepted = self._batches.submit(
+            _read(request.body),
+            tenant=request.tenant,
+            idempotency_key=asked.idempotency_key(request),
+        )
+        return self._accepted(accepted)
+
+    def batch(self, request: HttpRequest, batch: str) -> Response:
+        """`GET /v2/batches/{id}`."""
+        return self._page(self._batches.get(_key(request, batch)))
+
+    def cancel(self, request: HttpRequest, batch: str) -> Response:
+        """`POST /v2/batches/{id}/cancel`."""
+        return self._page(self._batches.cancel(_key(request, batch)))
+
+    def retry(self, request: HttpRequest, batch: str) -> Response:
+        """`POST /v2/batches/{id}/retry`: a new batch of the lines that failed."""
+        return self._accepted(self._batches.retry(_key(request, batch)))
+
+    def _accepted(self, accepted: AcceptedBatch) -> Response:
+        if not accepted.created:
+            return self._page(accepted.row)
+        location = f"{self._base}/v2/batches/{accepted.row.key.id}"
+        told = {"location": location, "retry-after": str(RETRY_AFTER_S)}
+        return _answer(batch_page(accepted.row, bucket=self._bucket), 202, told)
+
+    def _page(self, row: BatchRow) -> Response:
+        return _answer(batch_page(row, bucket=self._bucket, presign=self._presign))
+
+    def _list(self, request: HttpRequest) -> Response:
+        for name in request.query:
+            if name not in _QUERY:
+                raise InvalidRequestError(
+                    f"{name[:64]!r} is no filter of batches; there are {', '.join(_QUERY)}",
+                    field=name[:64],
+                )
+        page = self._batches.list(
+            request.tenant,
+            cursor=request.query.get("cursor"),
+            limit=asked.limit(request.query.get("limit")),
+        )
+        return _answer(batch_list(page, bucket=self._bucket))
+
+
+def _read(body: bytes) -> BatchSubmission:
+    try:
+        return BatchSubmission.model_validate(parse_json(body))
+    except ValidationError as error:
+        raise job_refusal(error) from error
+
+
+def _key(request: HttpRequest, batch: str) -> BatchKey:
+    if not asked.ID.fullmatch(batch):
+        raise JobNotFoundError(f"you have no batch {batch[:64]!r}")
+    return BatchKey(request.tenant, batch)
+
+
+def _answer(
+    page: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    body = orjson.dumps(page.model_dump(mode="json"))
+    return Response(status, {"content-type": JSON_TYPE, **(headers or {})}, body)
