@@ -44,15 +44,17 @@ def answer_json(value: Any) -> None:
     answer(json.dumps(value, indent=2, default=str))
 
 
-def answer_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """An answer for people: a table whose cells are folded, never cut."""
+def answer_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, whole: Sequence[str] = ()
+) -> None:
+    """An answer for people: a table whose cells are folded, never cut; those of `whole` not even that."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column in whole)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console().print(table)

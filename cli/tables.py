@@ -51,6 +51,7 @@ def show_jobs(jobs: Iterable[Job]) -> None:
             )
             for job in jobs
         ],
+        whole=("id",),
     )
 
 

@@ -62,7 +62,7 @@ def show(
     if not rows:
         say("no dead letter")
         return
-    answer_table(("pool", "class", "job", "state", "reason"), rows)
+    answer_table(("pool", "class", "job", "state", "reason"), rows, whole=("job",))
 
 
 @app.command()

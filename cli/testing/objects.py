@@ -64,6 +64,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(answer.content)
         self.wfile.flush()
 
+    def handle_expect_100(self) -> bool:
+        """Say at once that the body may come: botocore waits a second for it."""
+        going_on = super().handle_expect_100()
+        self.wfile.flush()
+        return going_on
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the base class's name
         """Nobody reads these lines."""
 
