@@ -5,11 +5,12 @@ Times are epoch seconds, sizes are bytes. How a row may change is in `shared.res
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from shared.schema.status import JobStatus
 
@@ -106,3 +107,24 @@ class JobRow:
     """Set while a message of this row, or its webhook's event, is not confirmed by the broker."""
     due_at: float | None = None
     """When somebody must look: ttl, lapsed lease, lost message; None for an ended job."""
+
+
+def changed(row: JobRow, **members: Any) -> JobRow:
+    """The row with other `members`: `dataclasses.replace` in half of its time.
+
+    `replace` calls the constructor by keywords, and a frozen one sets each attribute through a
+    wrapper; a job's row is changed twice for each job (benchmarks, bar Q2).
+    """
+    made = object.__new__(JobRow)
+    for put, value in zip(_PUTS, _READ(row)):  # noqa: B905  both have one entry for each field
+        put(made, value)
+    for name, value in members.items():
+        _PUT[name](made, value)
+    return made
+
+
+_READ: Final = attrgetter(*(item.name for item in fields(JobRow)))
+_PUT: Final[Mapping[str, Callable[[JobRow, Any], None]]] = {
+    item.name: getattr(JobRow, item.name).__set__ for item in fields(JobRow)
+}
+_PUTS: Final = tuple(_PUT.values())

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from shared.limits import JOB_INLINE_BYTES_MAX
+from shared.results.rows import changed
 from shared.results.store import Busy, Exhausted, Finished, Missing
 from shared.schema.status import TERMINAL
 
@@ -79,7 +80,7 @@ def refusal(row: JobRow | None, *, now: float) -> Busy | Finished | Exhausted | 
 
 def claimed(row: JobRow, *, owner: str, lease_until: float, now: float) -> JobRow:
     """The row under a new lease."""
-    return replace(
+    return changed(
         row,
         status="running",
         attempt=row.attempt + 1,
@@ -94,7 +95,7 @@ def claimed(row: JobRow, *, owner: str, lease_until: float, now: float) -> JobRo
 
 def released(row: JobRow, *, charged: bool, due_at: float) -> JobRow:
     """The row handed back."""
-    return replace(
+    return changed(
         row,
         status="queued",
         attempt=row.attempt if charged else row.attempt - 1,
@@ -115,7 +116,7 @@ def ended(
     facts: RunFacts | None = None,
 ) -> JobRow:
     """The row after its last change of status."""
-    return replace(
+    return changed(
         row,
         status=status,
         lease_owner=None,
