@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from shared.errors import ModelUnavailableError
+from shared.errors import ModelUnavailableError, StoreUnavailableError
 from shared.settings import JobSettings
 from tests.fixtures.job_desk import TENANT, Desk, tensor_body
 
@@ -523,3 +523,30 @@ def test_a_row_that_cannot_be_read_or_written_is_a_defect_and_costs_the_others_n
     assert (desk.row(broken).status, desk.row(broken).attempt) == ("queued", 0)
     assert len(poll.failed) == 1
     assert {type(defect) for defect in desk.reporter.defects} == {KeyError, TypeError}
+
+
+class SilentStore:
+    """A store that answers nobody, and counts who asked."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def claim(self, *_, **__):
+        self.asked += 1
+        raise StoreUnavailableError("the jobs table cannot be reached now")
+
+
+def test_a_store_that_does_not_answer_is_asked_three_times_and_the_worker_raises(desk):
+    keys = [desk.submit(tensor_body([[float(n), 1.0]])) for n in range(10)]
+    silent = SilentStore()
+    whole = desk.worker
+    desk.worker = replace(whole, store=silent)
+
+    [poll] = desk.start().drain()
+
+    assert isinstance(poll.error, StoreUnavailableError)
+    assert silent.asked == 3
+    desk.worker = whole
+    desk.clock.advance(361)
+    desk.start().drain()
+    assert desk.check_settled(keys) == {"succeeded": 10}
