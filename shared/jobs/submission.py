@@ -105,9 +105,20 @@ def _body(options: JobOptions) -> bytes | None:
 
 
 def _to_json(value: dict[str, Any]) -> bytes:
-    """One text for equal requests; NaN and infinities stay, a model may allow them."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return text.encode("ascii")
+    """One text for equal requests; NaN and infinities stay, a model may allow them.
+
+    orjson writes those as null and gives up on deep nesting, where the slower encoder goes on.
+    """
+    try:
+        text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        if b"null" not in text:
+            return text
+    except orjson.JSONEncodeError:
+        pass
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")
+    except RecursionError as error:
+        raise MalformedBodyError("input is nested too deep", field="input") from error
 
 
 def job_refusal(error: ValidationError) -> InvalidRequestError:

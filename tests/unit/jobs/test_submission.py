@@ -51,6 +51,30 @@ def test_numbers_reach_the_model_as_they_were_written():
     assert b"[0.1,1e-300,9007199254740993,NaN,-Infinity]" in sent
 
 
+@pytest.mark.parametrize("extra", [b"", b',"x":null', b',"x":NaN'])
+def test_numbers_are_written_alike_whatever_is_beside_them(extra):
+    body = b'{"model":"m","input":{"inputs":[{"data":[0.1,1e-07,5e-324,1.7976931348623157e308]}]'
+    sent = json.loads(read_submission(body + extra + b"}}").body)
+    assert sent["inputs"][0]["data"] == [0.1, 1e-7, 5e-324, 1.7976931348623157e308]
+
+
+def nested(depth):
+    lists = b"[" * depth + b"]" * depth
+    return lists, b'{"model":"m","input":{"inputs":[{"data":' + lists + b"}]}}"
+
+
+@pytest.mark.parametrize("depth", [100, 500])
+def test_nesting_is_taken(depth):
+    lists, body = nested(depth)
+    assert lists in read_submission(body).body
+
+
+@pytest.mark.parametrize("depth", [1_010, 5_000, 100_000])
+def test_nesting_past_what_a_parser_takes_is_refused(depth):
+    with pytest.raises(MalformedBodyError, match="deep|depth"):
+        read_submission(nested(depth)[1])
+
+
 def test_base64_is_the_body_itself():
     submission = read(input_base64=base64.b64encode(b"\x00\xff").decode(), header_length=0)
     assert (submission.body, submission.header_length) == (b"\x00\xff", 0)
