@@ -15,12 +15,10 @@ from shared.errors import (
     GoneError,
     JobNotFoundError,
     NotFoundError,
-    QueueUnavailableError,
-    StoreUnavailableError,
     UnavailableError,
 )
-from shared.jobs.messages import reference
 from shared.jobs.places import input_key
+from shared.jobs.submit import send_job
 from shared.results.payloads import BINARY_TYPE, claim_check, load
 from shared.results.rows import JobKey, JobRow, Payload
 from shared.schema.wire import JSON_TYPE
@@ -87,7 +85,8 @@ class Retries:
         new = self._new_row(row)
         kept = self._store.create(new)
         if kept is None:
-            self._send(new)
+            queue = self._queues[new.pool, new.latency_class]
+            send_job(new, queue=queue, store=self._store, rules=self._rules, clock=self._clock)
             return Retried(new, created=True)
         if kept.retry_of != key.id:
             raise ConflictError(f"job {kept.key.id!r} exists and is no retry of {key.id!r}")
@@ -127,7 +126,9 @@ class Retries:
         if stored.s3_key is not None and not stored.sha256:
             return stored
         if not stored.size_bytes:
-            raise GoneError(f"job {row.key.id!r} was refused before it had an input; submit it anew")
+            raise GoneError(
+                f"job {row.key.id!r} was refused before it had an input; submit it anew"
+            )
         try:
             data = load(self._payloads, stored)
         except NotFoundError as error:
@@ -139,18 +140,6 @@ class Retries:
             content_type=JSON_TYPE if stored.header_length is None else BINARY_TYPE,
             header_length=stored.header_length,
         )
-
-    def _send(self, row: JobRow) -> None:
-        """The job is accepted either way: where the broker has no time, the sweeper sends it."""
-        try:
-            queue = self._queues[row.pool, row.latency_class]
-            queue.send(reference(row.key), tenant=row.key.tenant)
-            due_at = self._rules.lost_at(
-                row.latency_class, sent_at=self._clock(), ttl_at=row.ttl_at
-            )
-            self._store.sent(row.key, due_at=due_at)
-        except (QueueUnavailableError, StoreUnavailableError):
-            return
 
 
 def retry_key(key: JobKey) -> JobKey:

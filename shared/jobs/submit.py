@@ -180,17 +180,19 @@ class Jobs:
         )
 
     def _send(self, row: JobRow) -> bool:
-        """Whether the broker has the message. The job is accepted either way."""
         queue = self._queues[row.pool, row.latency_class]
-        try:
-            queue.send(reference(row.key), tenant=row.key.tenant)
-            due_at = self._rules.lost_at(
-                row.latency_class, sent_at=self._clock(), ttl_at=row.ttl_at
-            )
-            self._store.sent(row.key, due_at=due_at)
-        except (QueueUnavailableError, StoreUnavailableError):
-            return False
-        return True
+        return send_job(row, queue=queue, store=self._store, rules=self._rules, clock=self._clock)
+
+
+def send_job(row: JobRow, *, queue: Queue, store: JobStore, rules: JobRules, clock: Clock) -> bool:
+    """Whether the broker has the message of a committed job. The job is accepted either way."""
+    try:
+        queue.send(reference(row.key), tenant=row.key.tenant)
+        due_at = rules.lost_at(row.latency_class, sent_at=clock(), ttl_at=row.ttl_at)
+        store.sent(row.key, due_at=due_at)
+    except (QueueUnavailableError, StoreUnavailableError):
+        return False
+    return True
 
 
 def new_id(now: float) -> str:
