@@ -78,7 +78,7 @@ class JobSettings(Settings):
     bucket: str = ""
     """The stage's bucket of inputs, results and uploads."""
     queues: dict[str, dict[str, str]] = field(default_factory=dict)
-    """URLs of the queues by pool, then by latency class."""
+    """URLs of the queues by pool, then by latency class; `chunks` are those of batches."""
     input_places: dict[str, list[str]] = field(default_factory=dict)
     """By tenant: `s3://bucket/prefix/` from where it may name inputs, beside its own uploads."""
     result_aliases: dict[str, str] = field(default_factory=dict)
@@ -95,6 +95,12 @@ class JobSettings(Settings):
     """How long an ended job can be asked for, counted from the end of its ttl."""
     webhook_loopback: str = ""
     """As in `WebhooksSettings`: what may be called there may be named here."""
+    batches_table: str = ""
+    """Empty: no batches here."""
+    split_queue: str = ""
+    """URL of the queue of batches that are to be split."""
+    finish_queue: str = ""
+    """URL of the queue of batches whose chunks are done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +140,24 @@ class SweeperSettings(JobSettings):
     unsent_after_s: float = 10.0
     """Age of a message that no broker has confirmed, from which it is sent again."""
     rows_per_pass: int = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchSplitterSettings(JobSettings):
+    """The function that splits the inputs of batches into chunks."""
+
+    deadline_margin_ms: int = 10_000
+    """Kept of the invocation's time to leave the rest to the next one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchFinisherSettings(JobSettings):
+    """The function that joins the files of batches, and looks after those somebody has forgotten."""
+
+    deadline_margin_ms: int = 20_000
+    threads: int = 8
+    """Copies within S3 at once."""
+    rows_per_pass: int = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""The function that joins the files of batches, and looks after those that somebody forgot."""

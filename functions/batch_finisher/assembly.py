@@ -1,0 +1,51 @@
+"""Puts the finisher together from its settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from shared.aws import make_client
+from shared.jobs.batches.finish import FinishWorker
+from shared.jobs.batches.sweep import SweepWorker
+from shared.jobs.clock import system_clock
+from shared.queues.sqs import SqsQueue
+from shared.results.batches_dynamodb import DynamoBatchStore
+from shared.results.objects_s3 import S3ObjectStore
+
+if TYPE_CHECKING:
+    from shared.jobs.clock import Clock
+    from shared.settings import BatchFinisherSettings
+
+
+class Finisher(NamedTuple):
+    """What the handler works with."""
+
+    worker: FinishWorker
+    sweep: SweepWorker
+
+
+def make_finisher(settings: BatchFinisherSettings, *, clock: Clock = system_clock) -> Finisher:
+    """The finisher over DynamoDB, S3 and SQS."""
+    sqs = make_client("sqs")
+    store = DynamoBatchStore(make_client("dynamodb"), table=settings.batches_table)
+    finish = SqsQueue(sqs, url=settings.finish_queue)
+    worker = FinishWorker(
+        batches=store,
+        objects=S3ObjectStore(make_client("s3"), bucket=settings.bucket),
+        finish=finish,
+        bucket=settings.bucket,
+        clock=clock,
+        threads=settings.threads,
+    )
+    sweep = SweepWorker(
+        batches=store,
+        split=SqsQueue(sqs, url=settings.split_queue),
+        finish=finish,
+        chunks={
+            pool: SqsQueue(sqs, url=urls["chunks"])
+            for pool, urls in settings.queues.items()
+            if "chunks" in urls
+        },
+        clock=clock,
+    )
+    return Finisher(worker, sweep)

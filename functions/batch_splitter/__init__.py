@@ -1,0 +1,1 @@
+"""The function that splits the inputs of batches into chunks."""

@@ -1,0 +1,171 @@
+"""Many plain requests of one model at once: decoded, run and written as columns, not one by one.
+
+Takes only what needs no judgement: requests of one shape that hold nothing but numbers in flat
+JSON lists, for models without a transform. Everything else, and every column in which something is
+odd (a string, an overflow, NaN), is left to `shared.inference.pipeline`, which says what is wrong.
+The bytes are the same either way; a test compares them.
+"""
+
+from __future__ import annotations
+
+from array import array
+from itertools import chain
+from math import prod
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import orjson
+
+from shared.inference.datatypes import ARRAY_TYPES
+from shared.inference.encoder import Heading, Wanted
+from shared.inference.finite import FLOATS, all_finite
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from shared.catalog import Model, TensorSpec
+    from shared.inference.batching import Stacker
+    from shared.inference.pipeline import ServedModel
+
+Shapes = tuple[tuple[int, ...], ...]
+SHAPES_KEPT: Final = 64
+_MEMBERS: Final = 4
+_PLAIN_OUTPUTS: Final = frozenset(
+    {"FP32", "FP64"} | {f"{u}INT{n}" for u in ("", "U") for n in (8, 16, 32, 64)}
+)
+
+
+class Bulk:
+    """The columns of one loaded model; `usable` False: it takes nothing."""
+
+    def __init__(self, model: Model, served: ServedModel, stacker: Stacker) -> None:
+        spec = served.spec
+        self._run = served.session.run
+        self._fetch = served.session.output_names
+        self._inputs = spec.inputs
+        self._outputs = spec.outputs
+        self._heading = Heading(
+            model.name, spec.version, allow_non_finite=model.allow_non_finite
+        ).text
+        self._wanted = [
+            Wanted(output, binary=False, place=place) for place, output in enumerate(spec.outputs)
+        ]
+        self._known: dict[Shapes, Sequence[int]] = {}
+        self.usable = (
+            stacker.stacks
+            and served.transform is None
+            and not served.session.shared_dimensions
+            and all(ARRAY_TYPES[tensor.datatype].typecode for tensor in spec.inputs)
+            and all(output.datatype in _PLAIN_OUTPUTS for output in spec.outputs)
+        )
+
+    def shapes(self, body: dict[str, Any]) -> Shapes | None:
+        """The shapes of a request that can be a row of a column; None for one that is judged alone."""
+        tensors = body.get("inputs")
+        if len(body) != 1 or tensors.__class__ is not list or len(tensors) != len(self._inputs):
+            return None
+        shapes = []
+        for tensor, spec in zip(tensors, self._inputs, strict=True):
+            if not _is_plain(tensor, spec):
+                return None
+            shapes.append(tuple(tensor["shape"]))
+        key = tuple(shapes)
+        counts = self._known.get(key)
+        if counts is None and (counts := self._count(key)) is None:
+            return None
+        for tensor, count in zip(tensors, counts, strict=True):
+            if len(tensor["data"]) != count:
+                return None
+        return key
+
+    def rows(self, shapes: Shapes) -> int:
+        """Rows of a request of these shapes."""
+        return shapes[0][0]
+
+    def run(
+        self, bodies: Sequence[dict[str, Any]], shapes: Shapes, deadline_s: float
+    ) -> list[bytes] | None:
+        """The answer to each request, as JSON; None where they have to be judged one by one."""
+        feeds = {}
+        for place, spec in enumerate(self._inputs):
+            column = _column([body["inputs"][place]["data"] for body in bodies], spec)
+            if column is None:
+                return None
+            rows = len(bodies) * shapes[place][0]
+            feeds[spec.name] = column.reshape((rows, *shapes[place][1:]))
+        outputs = self._run(feeds, self._fetch, deadline_s)
+        return self._write(outputs, len(bodies), shapes[0][0])
+
+    def _write(
+        self, outputs: Sequence[NDArray[Any]], requests: int, rows: int
+    ) -> list[bytes] | None:
+        """`outputs`: shape `(requests * rows, ...)` each."""
+        columns: list[list[bytes]] = []
+        openings = []
+        for output, wanted in zip(outputs, self._wanted, strict=True):
+            if output.shape[:1] != (requests * rows,) or not output.size:
+                return None
+            flat = np.ascontiguousarray(output).reshape(requests, -1)
+            text = orjson.dumps(flat, option=orjson.OPT_SERIALIZE_NUMPY)
+            if b"null" in text:  # NaN or an infinity
+                return None
+            columns.append(text[2:-2].split(b"],["))
+            openings.append(wanted.open((rows, *output.shape[1:])) + b"[")
+        if len(columns) == 1:
+            start, [column] = self._heading + openings[0], columns
+            return [b"%b%b]}]}" % (start, data) for data in column]
+        openings[0] = self._heading + openings[0]
+        return [
+            b"]".join([opening + data for opening, data in zip(openings, row, strict=True)])
+            + b"]}]}"
+            for row in zip(*columns, strict=True)
+        ]
+
+    def _count(self, shapes: Shapes) -> Sequence[int] | None:
+        """Elements of each input, where the shapes are the model's and have rows in common."""
+        rows = shapes[0][0] if shapes[0] else 0
+        for shape, spec in zip(shapes, self._inputs, strict=True):
+            if len(shape) != len(spec.shape) or not shape or shape[0] != rows or rows < 1:
+                return None
+            if any(
+                want not in (-1, got) or got < 1
+                for want, got in zip(spec.shape, shape, strict=True)
+            ):
+                return None
+        counts = [prod(shape) for shape in shapes]
+        if len(self._known) < SHAPES_KEPT:
+            self._known[shapes] = counts
+        return counts
+
+
+def _is_plain(tensor: Any, spec: TensorSpec) -> bool:
+    """Whether a tensor is what nearly every line has: name, datatype, shape, a flat list of numbers."""
+    if tensor.__class__ is not dict or len(tensor) != _MEMBERS:
+        return False
+    data, shape = tensor.get("data"), tensor.get("shape")
+    if data.__class__ is not list or not data or shape.__class__ is not list:
+        return False
+    for size in shape:
+        if size.__class__ is not int:
+            return False
+    first = data[0].__class__
+    return (
+        (first is float or first is int)
+        and tensor.get("name") == spec.name
+        and tensor.get("datatype") == spec.datatype
+    )
+
+
+def _column(lists: Sequence[list[Any]], spec: TensorSpec) -> NDArray[Any] | None:
+    """The numbers of all lists, one after the other; None where one of them is not plainly a number."""
+    kind = ARRAY_TYPES[spec.datatype]
+    try:
+        numbers = array(kind.typecode or "", chain.from_iterable(lists))
+    except (TypeError, OverflowError):
+        return None
+    column = np.frombuffer(numbers, kind.dtype)
+    if spec.datatype in FLOATS and not all_finite(column, spec.datatype):
+        return None
+    return column

@@ -1,0 +1,1 @@
+"""Batches: accepted, split into chunks, run chunk by chunk, joined in order."""

@@ -1,0 +1,283 @@
+"""Runs chunks: claims one, reads its lines as a stream, runs them block by block, publishes its part.
+
+A run that is stopped by the end of its invocation publishes what it has and leaves the rest to the
+next one. A chunk whose runs died three times is not run again: its lines, and only its lines, become
+errors. Memory is bounded by one block of lines, whatever the chunk holds.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from random import random
+from typing import TYPE_CHECKING, Final
+
+from shared.errors import (
+    ConflictError,
+    InternalError,
+    LanewayError,
+    NotFoundError,
+    UnavailableError,
+)
+from shared.jobs.batches.ending import finish_if_done
+from shared.jobs.batches.engine import Engine, OutOfTimeError, Written, refuse_all
+from shared.jobs.batches.files import ERRORS, LINES_TYPE, OUTPUT, REFUSED, file_key
+from shared.jobs.batches.messages import (
+    UnreadableError,
+    chunk_message,
+    read_chunk,
+)
+from shared.jobs.batches.reading import BOM, Block, read_blocks
+from shared.jobs.batches.window import is_open
+from shared.jobs.delivery import DONE, Bury, Outcome, Retry
+from shared.limits import JOB_ATTEMPTS_MAX
+from shared.results.batches import ChunkClaimed, Held, Part, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from shared.catalog import Catalog
+    from shared.inference.pipeline import ServedModel
+    from shared.inference.sessions import Sessions
+    from shared.jobs.clock import Clock
+    from shared.jobs.work import Lease
+    from shared.queues.protocol import Delivery, Queue
+    from shared.results.batches import BatchKey, BatchRow, BatchStore, ChunkRow
+    from shared.results.objects import ObjectStore, ObjectWriter
+    from shared.schema.request import InferenceRequest
+
+BLOCK_LINES: Final = 1024
+LOOK_S: Final = 10.0
+"""How often a run looks whether its batch still runs."""
+RETRY_S: Final = 5.0
+JITTER_S: Final = 5.0
+CRASHED: Final = InternalError(
+    "not answered: each of three runs of the lines around this one was stopped, or ran out of memory"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkWorker:
+    """One pool's worker, as far as chunks need it."""
+
+    catalog: Catalog
+    sessions: Sessions[ServedModel]
+    validate: Callable[[object], InferenceRequest]
+    batches: BatchStore
+    objects: ObjectStore
+    chunks: Queue
+    """This pool's queue of chunks, for what is left of one."""
+    finish: Queue
+    clock: Clock
+    timeout_s: float
+    report: Callable[[BaseException], None]
+    """Told of exceptions that no error of ours foresees."""
+
+
+class ChunkRunner:
+    """Runs the chunks of one worker, one after the other."""
+
+    def __init__(self, worker: ChunkWorker) -> None:
+        self._worker = worker
+
+    def run_delivery(
+        self, deliveries: Sequence[Delivery], *, lease: Lease, until_s: float
+    ) -> list[Outcome]:
+        """How each delivery ended, in order; those that found no time are handed back.
+
+        `until_s`: on the monotonic clock, when the last run must have ended.
+        Raises `UnavailableError` where nothing was done because of the infrastructure.
+        """
+        outcomes: list[Outcome] = []
+        for delivery in deliveries:
+            if outcomes and time.monotonic() >= until_s:
+                outcomes.append(Retry(random() * JITTER_S))  # noqa: S311  spreads load, guards nothing
+                continue
+            try:
+                outcomes.append(self._run(delivery, lease, until_s))
+            except UnavailableError:
+                if not outcomes:
+                    raise
+                outcomes.append(Retry(RETRY_S))
+        return outcomes
+
+    def _run(self, delivery: Delivery, lease: Lease, until_s: float) -> Outcome:
+        try:
+            key, index = read_chunk(delivery.body)
+        except UnreadableError as error:
+            return Bury(str(error))
+        worker = self._worker
+        row = worker.batches.get(key)
+        if row is None:
+            return Bury(f"no batch {key} is known: its row was removed, or it never was one")
+        now = worker.clock()
+        if row.status != "running" or not is_open(row.window, now):
+            return DONE  # ended, or its window will open again: then the chunk has a new message
+        claim = worker.batches.claim_chunk(
+            key, index, owner=lease.owner, until=lease.until, now=now
+        )
+        if isinstance(claim, Held):
+            return Retry(max(0.0, claim.until - now) + random() * JITTER_S)  # noqa: S311  as above
+        if isinstance(claim, ChunkClaimed):
+            outcome = _Run(worker, row, claim.chunk, until_s).outcome()
+            if outcome is not DONE:
+                return outcome
+        finish_if_done(key, batches=worker.batches, finish=worker.finish, now=worker.clock())
+        return DONE
+
+
+class _Run:
+    """One claimed chunk."""
+
+    def __init__(self, worker: ChunkWorker, row: BatchRow, chunk: ChunkRow, until_s: float) -> None:
+        self._worker = worker
+        self._row = row
+        self._chunk = chunk
+        self._until_s = until_s
+        self._at = chunk.next
+        self._files = _Files(worker.objects, row.key, chunk.prefix)
+
+    def outcome(self) -> Outcome:
+        """Run it; `DONE` also where another owner has it now."""
+        try:
+            self._run_lines()
+            if self._at != self._chunk.next:
+                self._publish()
+                return DONE
+        except UnavailableError:
+            with suppress(UnavailableError):
+                self._files.abort()
+                self._hand_back(charged=False)
+            raise
+        self._files.abort()
+        self._hand_back(charged=True)
+        return Retry(RETRY_S)
+
+    def _run_lines(self) -> None:
+        chunk, worker, row = self._chunk, self._worker, self._row
+        if chunk.attempt > JOB_ATTEMPTS_MAX:
+            self._refuse(CRASHED)
+            return
+        try:
+            model = worker.catalog.find(row.model, row.version)[0]
+            lease = worker.sessions.use(row.model, row.version)
+        except UnavailableError:
+            raise
+        except LanewayError as error:
+            self._refuse(error)
+            return
+        with lease as served:
+            engine = Engine(
+                model,
+                served,
+                validate=worker.validate,
+                batch_id=row.key.id,
+                endpoint=row.endpoint,
+                timeout_s=worker.timeout_s,
+                report=worker.report,
+            )
+            self._take(lambda block: engine.run(block.lines, self._at.line, until_s=self._until_s))
+
+    def _refuse(self, error: LanewayError) -> None:
+        """Every line has the same error, because none of them can be run."""
+        name = self._row.key.id
+        self._take(lambda block: refuse_all(block.lines, self._at.line, batch_id=name, error=error))
+
+    def _take(self, work: Callable[[Block], Written]) -> None:
+        """Go on block by block until the chunk, the time or the batch ends."""
+        looked_s = time.monotonic()
+        try:
+            for block in self._blocks():
+                self._files.add(work(block))
+                self._at = Place(
+                    self._at.offset + block.size_bytes, self._at.line + len(block.lines)
+                )
+                now_s = time.monotonic()
+                if now_s >= self._until_s:
+                    return
+                if now_s - looked_s >= LOOK_S:
+                    looked_s = now_s
+                    if not self._still_runs():
+                        return
+        except OutOfTimeError:
+            return
+        except (ConflictError, NotFoundError) as error:
+            self._refuse_rest(error)
+
+    def _refuse_rest(self, error: LanewayError) -> None:
+        """The input was changed or removed under us: the lines that are left are lost, one by one."""
+        left = self._chunk.begin.line + self._chunk.lines - self._at.line
+        name = self._row.key.id
+        for first in range(self._at.line, self._at.line + left, BLOCK_LINES):
+            count = min(BLOCK_LINES, self._at.line + left - first)
+            self._files.add(refuse_all([None] * count, first, batch_id=name, error=error))
+        self._at = Place(self._chunk.end, self._at.line + left)
+
+    def _blocks(self) -> Iterator[Block]:
+        row, chunk = self._row, self._chunk
+        start = chunk.next.offset
+        pieces = self._worker.objects.read(row.input, start=start, end=chunk.end, etag=row.etag)
+        for block in read_blocks(pieces, lines_max=BLOCK_LINES):
+            first = block.lines[0]
+            if start == self._at.offset == 0 and first is not None:
+                block.lines[0] = first.removeprefix(BOM)
+            yield block
+
+    def _still_runs(self) -> bool:
+        row = self._worker.batches.get(self._row.key)
+        return row is not None and row.status == "running"
+
+    def _publish(self) -> None:
+        worker, chunk = self._worker, self._chunk
+        part = self._files.close()
+        key = self._row.key
+        done = worker.batches.publish(key, chunk, part, upto=self._at, now=worker.clock())
+        if done and self._at.offset < chunk.end:
+            worker.chunks.send(chunk_message(key, chunk.index), tenant=key.tenant)
+
+    def _hand_back(self, *, charged: bool) -> None:
+        chunk = self._chunk
+        self._worker.batches.release_chunk(
+            self._row.key, chunk.index, fence=chunk.fence, charged=charged
+        )
+
+
+class _Files:
+    """The three files of a part, written as streams."""
+
+    def __init__(self, objects: ObjectStore, key: BatchKey, prefix: str) -> None:
+        self._prefix = prefix
+        self._writers: dict[str, ObjectWriter] = {
+            name: objects.writer(file_key(key, f"{prefix}/{name}"), content_type=LINES_TYPE)
+            for name in (OUTPUT, ERRORS, REFUSED)
+        }
+        self._succeeded = self._failed = self._blank = 0
+
+    def add(self, written: Written) -> None:
+        """The lines of a block."""
+        lines = {OUTPUT: written.output, ERRORS: written.errors, REFUSED: written.refused}
+        for name, found in lines.items():
+            if found:
+                self._writers[name].write(b"".join(found))
+        self._succeeded += written.succeeded
+        self._failed += len(written.errors)
+        self._blank += written.blank
+
+    def close(self) -> Part:
+        """Finish the files; nothing is visible of them before the part is published."""
+        sizes = {name: writer.close() for name, writer in self._writers.items()}
+        return Part(
+            prefix=self._prefix,
+            output_bytes=sizes[OUTPUT],
+            errors_bytes=sizes[ERRORS],
+            refused_bytes=sizes[REFUSED],
+            succeeded=self._succeeded,
+            failed=self._failed,
+            blank=self._blank,
+        )
+
+    def abort(self) -> None:
+        """Forget the files."""
+        for writer in self._writers.values():
+            writer.abort()
