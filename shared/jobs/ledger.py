@@ -91,20 +91,35 @@ class Ledger:
         attempt is charged, and whoever delivers should slow down.
         """
         troubles, self._troubles = self._troubles, []
-        works = [trouble.work for trouble in troubles if trouble.work is not None]
         if troubles and not self._ended and all(item.infrastructure for item in troubles):
-            self.release(works)
+            self._end_outage(troubles)
             raise troubles[0].error
-        spent = [work for work in works if work.row.attempt >= work.row.max_attempts]
-        self.release([work for work in works if work not in spent], charged=True)
         for trouble in troubles:
             self._outcomes[trouble.position] = Retry(_backoff_s(trouble.work))
-        errors = {trouble.position: trouble.error for trouble in troubles}
-        for work in works:
-            if work not in spent:
-                self._worker.reporter.job(_released(work, errors[work.position]))
-        self.publish([(work, Refused(errors[work.position])) for work in spent])
+        self._charge(troubles)
         return [self._outcomes[position] for position in range(count)]
+
+    def _end_outage(self, troubles: Sequence[Trouble]) -> None:
+        """Nobody pays for an outage, but a job that waits longer than its ttl must end some day."""
+        now = self._worker.clock()
+        overdue = [item for item in troubles if item.work and item.work.row.ttl_at <= now]
+        self.release([item.work for item in troubles if item.work and item not in overdue])
+        self._charge(overdue)
+
+    def _charge(self, troubles: Sequence[Trouble]) -> None:
+        """Hand back at the cost of an attempt; a job that has no other fails with its error."""
+        spent: list[tuple[Work, Ending]] = []
+        again: list[Work] = []
+        for item in troubles:
+            if item.work is None:
+                continue
+            if item.work.row.attempt >= item.work.row.max_attempts:
+                spent.append((item.work, Refused(item.error)))
+            else:
+                again.append(item.work)
+                self._worker.reporter.job(_released(item.work, item.error))
+        self.release(again, charged=True)
+        self.publish(spent)
 
 
 def _released(work: Work, error: LanewayError) -> JobFacts:

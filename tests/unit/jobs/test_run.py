@@ -550,3 +550,21 @@ def test_a_store_that_does_not_answer_is_asked_three_times_and_the_worker_raises
     desk.clock.advance(361)
     desk.start().drain()
     assert desk.check_settled(keys) == {"succeeded": 10}
+
+
+def test_jobs_of_a_model_that_is_never_mended_end_when_their_ttl_has_passed(queue_models, tmp_path):
+    shutil.copytree(queue_models, tmp_path / "models")
+    desk = Desk(tmp_path / "models")
+    (tmp_path / "models" / "root" / "1" / "model.onnx").unlink()
+    broken = desk.submit(tensor_body([4.0]), model="root", ttl_s=3600)
+    good = desk.submit(tensor_body([[1.0, 2.0]]))
+    desk.start().drain()
+    assert (desk.row(broken).attempt, desk.row(good).status) == (1, "succeeded")
+
+    for _ in range(20):
+        desk.clock.advance(400)
+        desk.start().drain()
+        desk.sweeper().sweep()
+
+    assert desk.row(broken).failure.code == "model_unavailable"
+    assert desk.check_settled([broken, good]) == {"succeeded": 1, "failed": 1}
