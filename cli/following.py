@@ -17,12 +17,13 @@ WaitForOption = Annotated[
 ]
 
 
-def wait_for(client: Laneway, job_id: str, *, timeout_s: float) -> Job:
+def wait_for(client: Laneway, job_id: str, *, timeout_s: float, may_appear: bool = False) -> Job:
     """The job once it has ended; its status is shown while it has not."""
     with console(stderr=True).status(f"job {job_id}") as status:
         return client.wait(
             job_id,
             timeout_s=timeout_s,
+            may_appear=may_appear,
             on_poll=lambda job: status.update(f"job {job.id}: {describe(job)}"),
         )
 

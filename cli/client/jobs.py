@@ -24,8 +24,6 @@ from shared.schema.status import TERMINAL
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import httpx
-
 JobClass = Literal["async", "batch"]
 JOBS_PATH: Final = "/v2/jobs"
 POLL_FIRST_S: Final = 0.1
@@ -214,11 +212,11 @@ def parse_page(body: bytes) -> JobPage:
     return JobPage(tuple(_job(item) for item in value.get("jobs") or ()), value.get("cursor"))
 
 
-def poll_pause_s(polls_done: int, response: httpx.Response) -> float:
+def poll_pause_s(polls_done: int, headers: Mapping[str, str] | None = None) -> float:
     """Seconds until the next look: growing to 5 s with jitter, never before `Retry-After`."""
     bound_s = min(POLL_MAX_S, POLL_FIRST_S * POLL_FACTOR ** min(polls_done, 64))
     pause_s = bound_s * random.uniform(0.75, 1.0)  # noqa: S311  spreads load, guards nothing
-    return max(pause_s, retry_after_s(response.headers.get("retry-after")) or 0.0)
+    return max(pause_s, retry_after_s((headers or {}).get("retry-after")) or 0.0)
 
 
 def still_running(job: Job, timeout_s: float) -> WaitTimeoutError:

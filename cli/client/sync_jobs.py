@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 from cli.client.base import ClientBase, needs_signature, tensors_of
-from cli.client.errors import NotFinishedError
+from cli.client.errors import NotFinishedError, NotFoundError
 from cli.client.jobs import (
     JobInput,
     StoredInput,
@@ -122,23 +122,32 @@ class JobCalls(ClientBase):
         *,
         timeout_s: float = 300.0,
         on_poll: Callable[[Job], None] | None = None,
+        may_appear: bool = False,
     ) -> Job:
         """The job once it has ended; `WaitTimeoutError` after `timeout_s`, and the job goes on.
 
         Looks again after a pause that grows from 0.1 to 5 s; `on_poll` gets the job at each look.
+        `may_appear`: an unknown id is waited for too, for a message that lies on a queue is no job
+        before it is received.
         """
         ends_at_s = time.monotonic() + timeout_s
         for polls_done in itertools.count():
-            response = self.send(Call("GET", job_path(job)))
+            left_s = ends_at_s - time.monotonic()
+            try:
+                response = self.send(Call("GET", job_path(job)))
+            except NotFoundError:
+                if not may_appear or left_s <= 0:
+                    raise
+                time.sleep(min(left_s, poll_pause_s(polls_done)))
+                continue
             found = parse_job(response.content)
             if on_poll is not None:
                 on_poll(found)
             if found.finished:
                 return found
-            left_s = ends_at_s - time.monotonic()
             if left_s <= 0:
                 raise still_running(found, timeout_s)
-            time.sleep(min(left_s, poll_pause_s(polls_done, response)))
+            time.sleep(min(left_s, poll_pause_s(polls_done, response.headers)))
         raise AssertionError  # unreachable: the loop ends by returning or raising
 
     def result(self, job: str | Job) -> Result:

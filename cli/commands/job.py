@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from cli.connection import (
     ApiKeyOption,
     EndpointOption,
@@ -20,6 +24,9 @@ def wait(
     job_id: JobArgument,
     *,
     wait_timeout_s: WaitForOption = 300.0,
+    may_appear: Annotated[
+        bool, typer.Option("--may-appear", help="Wait for an unknown id too: it is on a queue.")
+    ] = False,
     endpoint: EndpointOption = None,
     api_key: ApiKeyOption = None,
     iam: IamOption = False,
@@ -28,7 +35,7 @@ def wait(
 ) -> None:
     """Wait until a job has ended and show it; exit code 1 for any end but success."""
     with connect(endpoint, api_key=api_key, iam=iam, region=region, timeout_s=timeout_s) as client:
-        job = wait_for(client, job_id, timeout_s=wait_timeout_s)
+        job = wait_for(client, job_id, timeout_s=wait_timeout_s, may_appear=may_appear)
     show_job(job)
     if job.status != "succeeded":
         raise CommandError(f"job {job.id}: {describe(job)}")

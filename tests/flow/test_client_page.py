@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from cli.main import app
 from cli.models.pull import pull
 from cli.testing import start_service
+from cli.testing.lambdas import REGION
 
 PROJECT = Path(__file__).parents[2]
 PAGE = (PROJECT / "docs" / "client.md").read_text()
@@ -23,7 +24,7 @@ def blocks(language):
 @pytest.fixture(scope="module")
 def service():
     pull(PROJECT / "models")
-    with start_service(PROJECT / "models") as running:
+    with start_service(PROJECT / "models") as running, running.working():
         yield running
 
 
@@ -43,16 +44,44 @@ def test_the_pythons_comments_say_what_it_prints(capsys):
         exec(block, namespace)  # noqa: S102  the page's own code
 
     printed = capsys.readouterr().out
-    for expected in ("(1, 384)", "1 order-7", "signature_mismatch inputs[0].shape"):
+    for expected in (
+        "(1, 384)",
+        "1 order-7",
+        "signature_mismatch inputs[0].shape",
+        "succeeded (1, 384)",
+    ):
         assert f"# {expected}" in whole
         assert expected in printed
+
+
+def test_a_job_dropped_as_the_page_shows_is_answered(service, monkeypatch):
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    [block] = [block for block in blocks("python") if "submit_to_queue" in block]
+    namespace = {}
+    exec(block, namespace)  # noqa: S102  the page's own code
+    resources = service.resources
+
+    for texts in (["a cat"], ["a long text " * 100_000]):
+        job = namespace["drop"](resources.queues["shared"]["async"], resources.bucket, texts)
+        assert service.client.wait(job, timeout_s=60, may_appear=True).status == "succeeded"
+        assert service.client.result(job)["embedding"].shape == (1, 384)
+
+
+def test_the_operators_commands_exist():
+    lines = "".join(blocks("console")).splitlines()
+    assert len(lines) == 4
+    for line in lines:
+        words = [word for word in shlex.split(line)[1:] if word != "ID"]
+        result = CliRunner().invoke(app, [*words[:2], "--help"])
+        assert result.exit_code == 0, result.output
+        assert all(word in result.output for word in words if word.startswith("--"))
 
 
 def test_the_shell_lines_answer(at_home):
     Image.new("RGB", (300, 200), "white").save(at_home / "scan.png")
     lines = "".join(blocks("sh")).splitlines()
 
-    assert len(lines) == 3
+    assert len(lines) == 9
     for line in lines:
         *piped, command = line.split(" | ")
         stdin = shlex.split(piped[0])[1] if piped else None

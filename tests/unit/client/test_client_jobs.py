@@ -15,6 +15,7 @@ from cli.client import (
     JobError,
     Laneway,
     NotFinishedError,
+    NotFoundError,
     ProtocolError,
     RetryPolicy,
     StatusError,
@@ -221,6 +222,17 @@ def test_a_wait_gives_up_when_the_service_does_and_not_for_a_failed_job(server, 
     assert (job.run_ms, job.rows_stacked) == (2.5, None)
     with pytest.raises(UnavailableError):
         client.wait("j1")
+
+
+def test_an_unknown_job_is_waited_for_only_where_it_may_appear(server, client):
+    unknown = json_answer({"error": "no such job", "code": "job_not_found"}, 404)
+    server.will_answer(unknown, unknown, ended(), unknown)
+
+    with pytest.raises(NotFoundError):
+        client.wait("j1")
+    assert client.wait("j1", may_appear=True).status == "succeeded"
+    with pytest.raises(NotFoundError):
+        client.wait("j1", timeout_s=0.05, may_appear=True)
 
 
 def test_pages_are_asked_for_as_they_are_reached(server, client):
