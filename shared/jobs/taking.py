@@ -33,7 +33,6 @@ from shared.results.store import (
     Claimed,
     Exhausted,
     Exists,
-    Finished,
     JobFailure,
     JobKey,
     JobRow,
@@ -49,6 +48,8 @@ if TYPE_CHECKING:
     from shared.results.store import Claim
     from shared.schema.job import SubmissionMessage
 
+RAN: Final = frozenset({"succeeded", "failed"})
+"""A message of a job that ended otherwise is no duplicate: it is the job's only one."""
 CIRCUIT_FAILURES: Final = 3
 """So many calls that the store did not answer end the claiming of a delivery."""
 ATTEMPTS_EXHAUSTED: Final = JobFailure(
@@ -117,13 +118,14 @@ class Taking:
             return Retry(max(0.0, claim.lease_until - now) + jitter_s())
         if isinstance(claim, Missing):
             return Bury(f"no job {key} is known: its row was removed, or it never was one")
+        row = claim.row
         if isinstance(claim, Exhausted):
-            worker.store.exhaust(claim.row, failure=ATTEMPTS_EXHAUSTED, now=now)
-            self._report(claim.row, "failed", ATTEMPTS_EXHAUSTED)
-        elif isinstance(claim, Finished) and claim.row.status == "queued":
+            if worker.store.exhaust(row, failure=ATTEMPTS_EXHAUSTED, now=now):
+                self._report(row, "failed", ATTEMPTS_EXHAUSTED)
+        elif row.status == "queued":
             worker.store.expire(key, now=now)
-        elif isinstance(claim, Finished):
-            self._report(claim.row, "duplicate")
+        elif row.status in RAN:
+            self._report(row, "duplicate")
         return DONE
 
     def _report(self, row: JobRow, outcome: str, failure: JobFailure | None = None) -> None:

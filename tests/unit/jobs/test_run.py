@@ -417,6 +417,7 @@ def test_a_job_canceled_while_it_waits_is_not_run(desk):
     desk.start().drain()
 
     assert desk.check_settled([key]) == {"canceled": 1}
+    assert desk.reporter.jobs == []
 
 
 def test_a_copy_of_the_result_goes_to_the_alias(queue_models):
