@@ -26,6 +26,7 @@ def main() -> None:
         repository=repository,
         assets=build_assets(repository, BuildContext(architecture=stage.architecture)),
         emulator_url=app.node.try_get_context("emulator_url"),
+        webhook_ca_file=app.node.try_get_context("webhook_ca_file"),
     )
     compose(app, deployment)
     app.synth()

@@ -61,6 +61,17 @@ SQS_MESSAGE_BYTES: Final = 1024 * 1024
 SQS_VISIBILITY_S_MAX: Final = 12 * 3600
 SQS_DELAY_S_MAX: Final = 900
 SQS_BATCH_ENTRIES: Final = 10
+SQS_RETENTION_S_MAX: Final = 14 * 24 * 3600
+
+# --- event source mappings from SQS, Lambda developer guide, read 2026-11-21 ---
+LAMBDA_SQS_BATCH_MAX: Final = 10_000
+LAMBDA_SQS_BATCH_WITHOUT_WINDOW_MAX: Final = 10
+"""A larger delivery needs a window of at least a second."""
+LAMBDA_SQS_WINDOW_S_MAX: Final = 300
+LAMBDA_SQS_CONCURRENCY: Final = (2, 1000)
+"""Least and most that the maximum concurrency of a mapping may be."""
+LAMBDA_SQS_VISIBILITY_TIMEOUTS: Final = 6
+"""A queue hides a message for at least so many timeouts of its function, plus the window."""
 
 # --- Amazon DynamoDB, quotas page, read 2026-11-21 ---
 DYNAMODB_ITEM_BYTES: Final = 400 * 1024

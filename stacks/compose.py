@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from aws_cdk import App, Tags
 
 from stacks.ingress import IngressStack
+from stacks.jobs import JobsStack
 from stacks.local import drop_refused
 from stacks.observability import ObservabilityStack
 from stacks.pools import PoolsStack
+from stacks.queues import QueuesStack
 from stacks.storage import StorageStack
 
 if TYPE_CHECKING:
@@ -25,10 +27,18 @@ def compose(app: App, deployment: Deployment) -> None:
     """Add every stack of the deployment to the app."""
     stage = deployment.stage
     storage = StorageStack(app, stage=stage)
-    pools = PoolsStack(app, deployment=deployment)
-    ingress = IngressStack(app, deployment=deployment, keys_table=storage.keys_table)
-    ingress.add_stack_dependency(storage)
+    queues = QueuesStack(app, deployment=deployment)
+    pools = PoolsStack(app, deployment=deployment, tables_key=storage.key)
+    pools.add_stack_dependency(storage)
+    pools.add_stack_dependency(queues)
+    ingress = IngressStack(
+        app, deployment=deployment, keys_table=storage.keys_table, tables_key=storage.key
+    )
     ingress.add_stack_dependency(pools)
+    jobs = JobsStack(
+        app, deployment=deployment, tables_key=storage.key, public_url=ingress.public_url
+    )
+    jobs.add_stack_dependency(ingress)
     watch = ObservabilityStack(app, deployment=deployment, api_id=ingress.http.api.api_id)
     watch.add_stack_dependency(ingress)
     if stage.emulated:

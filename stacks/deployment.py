@@ -23,6 +23,8 @@ class Deployment:
     assets: Assets
     emulator_url: str | None = None
     """Address of the embedded emulator, for stage `local`; None: Amazon's own."""
+    webhook_ca_file: str | None = None
+    """For stage `local`: certificates that receivers of webhooks on this machine show."""
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.stage.warm) - set(self.repository.pools))
@@ -45,6 +47,21 @@ class Deployment:
     def realtime_pools(self) -> dict[str, PoolSpec]:
         """The pools of those models; another pool gets no realtime function to pay for."""
         used = {entry.spec.pool for entry in self.realtime_models}
+        return {pool: spec for pool, spec in self.repository.pools.items() if pool in used}
+
+    @property
+    def queued_models(self) -> list[ModelEntry]:
+        """The models whose jobs a pool's worker runs."""
+        return [
+            entry
+            for entry in self.repository.models.values()
+            if entry.spec.compute == "cpu" and set(entry.spec.latency_classes) - {"realtime"}
+        ]
+
+    @property
+    def queue_pools(self) -> dict[str, PoolSpec]:
+        """The pools of those models; another pool has no queues and no worker."""
+        used = {entry.spec.pool for entry in self.queued_models}
         return {pool: spec for pool, spec in self.repository.pools.items() if pool in used}
 
     def warm_of(self, pool: str) -> Warm:

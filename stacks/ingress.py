@@ -13,15 +13,19 @@ from aws_cdk import aws_lambda as lambda_
 
 from shared.catalog import infer_routes
 from shared.limits import HTTP_API_ROUTES
+from shared.results.table import LISTED
 from shared.schema.spec import ProvisionedWarm
 from shared.settings import AuthorizerSettings, IngressSettings, PoolAlias
 from stacks import names
 from stacks.errors import SynthError
-from stacks.parts.function import ARCHITECTURES, LanewayFunction, code_of, python_runtime
+from stacks.parts.function import LanewayFunction, control_layer, with_plugins_off
 from stacks.parts.http_api import LanewayHttpApi
+from stacks.parts.job_resources import JobResources
+from stacks.parts.permissions import allow, allow_below, allow_table
 
 if TYPE_CHECKING:
     from aws_cdk import aws_dynamodb as dynamodb
+    from aws_cdk import aws_kms as kms
     from constructs import Construct
 
     from stacks.deployment import Deployment
@@ -38,7 +42,12 @@ class IngressStack(Stack):
     """Everything that a caller meets before a pool."""
 
     def __init__(
-        self, scope: Construct, *, deployment: Deployment, keys_table: dynamodb.ITable
+        self,
+        scope: Construct,
+        *,
+        deployment: Deployment,
+        keys_table: dynamodb.ITable,
+        tables_key: kms.IKey | None,
     ) -> None:
         stage = deployment.stage
         super().__init__(
@@ -47,14 +56,8 @@ class IngressStack(Stack):
             description=f"Laneway {stage.name}: the HTTP API, keys, and what answers all other calls",
         )
         self.deployment = deployment
-        layer = lambda_.LayerVersion(
-            self,
-            "Control",
-            code=code_of(deployment.assets.control),
-            compatible_runtimes=[python_runtime()],
-            compatible_architectures=[ARCHITECTURES[stage.architecture]],
-            description="What ingress and the authorizer import",
-        )
+        self.tables_key = tables_key
+        layer = control_layer(self, deployment.assets.control, stage=stage)
         authorizer = _authorizer(self, deployment, layer, keys_table)
         self.http = LanewayHttpApi(self, "Http", stage=stage, authorizer=authorizer.function)
         self.public_url = _public_url(self.http, deployment)
@@ -82,8 +85,8 @@ def _authorizer(
         description="Checks API keys",
         handler=AUTHORIZER_HANDLER,
         package=deployment.assets.authorizer,
-        layer=layer,
-        environment=_with_plugins_off(settings.to_env()),
+        layers=[layer],
+        environment=with_plugins_off(settings.to_env()),
         memory_mib=_MEMORY_MIB,
         timeout_s=_AUTHORIZER_TIMEOUT_S,
     )
@@ -94,12 +97,12 @@ def _authorizer(
 
 
 def _ingress(
-    stack: Stack, deployment: Deployment, layer: lambda_.ILayerVersion, public_url: str
+    stack: IngressStack, deployment: Deployment, layer: lambda_.ILayerVersion, public_url: str
 ) -> LanewayFunction:
     stage = deployment.stage
+    resources = JobResources(stack, deployment)
     settings = IngressSettings(
-        stage=stage.name,
-        log_level=stage.log_level,
+        **resources.settings(),
         public_url=public_url,
         pool_aliases=pool_aliases(deployment),
     )
@@ -111,8 +114,8 @@ def _ingress(
         description="Answers every call that is not a realtime inference",
         handler=INGRESS_HANDLER,
         package=deployment.assets.ingress,
-        layer=layer,
-        environment=_with_plugins_off(settings.to_env()),
+        layers=[layer],
+        environment=with_plugins_off(settings.to_env()),
         memory_mib=_MEMORY_MIB,
         timeout_s=_INGRESS_TIMEOUT_S,
     )
@@ -124,7 +127,33 @@ def _ingress(
             resources=aliases,
         )
     )
+    _allow_jobs(part, resources, stack.tables_key)
     return part
+
+
+def _allow_jobs(part: LanewayFunction, resources: JobResources, key: kms.IKey | None) -> None:
+    """Accept jobs, answer for them, and sign places to upload to and to read results at."""
+    allow_table(
+        part,
+        "KeepJobs",
+        actions=["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],
+        arns=[resources.table_arn()],
+        key=key,
+    )
+    allow(
+        part,
+        "ListJobs",
+        actions=["dynamodb:Query"],
+        resources=[resources.table_arn(index=LISTED)],
+    )
+    allow(part, "SendJobs", actions=["sqs:SendMessage"], resources=resources.every_queue_arn)
+    allow_below(
+        part,
+        "WriteInputs",
+        actions=["s3:PutObject"],
+        arns=resources.objects("inputs/", "uploads/"),
+    )
+    allow_below(part, "ReadResults", actions=["s3:GetObject"], arns=resources.objects("results/"))
 
 
 def pool_aliases(deployment: Deployment) -> dict[str, PoolAlias]:
@@ -198,8 +227,3 @@ def _public_url(http: LanewayHttpApi, deployment: Deployment) -> str:
     if deployment.emulator_url is None:
         return http.api.api_endpoint
     return f"{deployment.emulator_url}/_aws/execute-api/{http.api.api_id}"
-
-
-def _with_plugins_off(environment: dict[str, str]) -> dict[str, str]:
-    """Pydantic looks for plugins in every installed package at import; there are none."""
-    return {**environment, "PYDANTIC_DISABLE_PLUGINS": "__all__"}

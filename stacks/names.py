@@ -12,7 +12,10 @@ ALIAS: Final = "live"
 METRICS_NAMESPACE: Final = "Laneway"
 
 
-def stack(stage: str, concern: Literal["storage", "pools", "ingress", "observability"]) -> str:
+Concern = Literal["storage", "queues", "pools", "ingress", "jobs", "observability"]
+
+
+def stack(stage: str, concern: Concern) -> str:
     """The id and name of a stack."""
     return f"laneway-{stage}-{concern}"
 
@@ -20,6 +23,21 @@ def stack(stage: str, concern: Literal["storage", "pools", "ingress", "observabi
 def realtime_function(stage: str, pool: str) -> str:
     """The function that answers a pool's realtime requests."""
     return f"laneway-{stage}-{pool}-realtime"
+
+
+def queue_worker_function(stage: str, pool: str) -> str:
+    """The function that runs a pool's jobs."""
+    return f"laneway-{stage}-{pool}-queue-worker"
+
+
+def sweeper_function(stage: str) -> str:
+    """The function that looks after forgotten jobs."""
+    return f"laneway-{stage}-sweeper"
+
+
+def webhooks_function(stage: str) -> str:
+    """The function that tells callers' URLs of ended jobs."""
+    return f"laneway-{stage}-webhooks"
 
 
 def ingress_function(stage: str) -> str:
@@ -35,6 +53,36 @@ def authorizer_function(stage: str) -> str:
 def keys_table(stage: str) -> str:
     """The table of API keys, by their hash."""
     return f"laneway-{stage}-keys"
+
+
+def jobs_table(stage: str) -> str:
+    """The table of jobs."""
+    return f"laneway-{stage}-jobs"
+
+
+def bucket(stage: str, *, account: str, region: str) -> str:
+    """The bucket of inputs, results and uploads; bucket names are taken once in the whole world."""
+    return f"laneway-{stage}-{account}-{region}"
+
+
+def pool_queue(stage: str, pool: str, latency_class: str) -> str:
+    """The queue of a pool's jobs of one latency class."""
+    return f"laneway-{stage}-{pool}-{latency_class}"
+
+
+def webhooks_queue(stage: str) -> str:
+    """The queue of events for callers' URLs."""
+    return f"laneway-{stage}-webhooks"
+
+
+def dead_letters(queue: str) -> str:
+    """The dead-letter queue of a queue."""
+    return f"{queue}-dlq"
+
+
+def webhook_secrets(stage: str) -> str:
+    """The path of the parameters that hold webhooks' signing secrets."""
+    return f"laneway/{stage}/webhooks"
 
 
 def http_api(stage: str) -> str:

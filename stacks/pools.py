@@ -1,19 +1,27 @@
-"""The pools stack: one function per pool behind the alias `live`, on the onnx_runtime layer."""
+"""The pools stack: of each pool a realtime function behind the alias `live`, and a queue worker.
+
+Both are deployed from the pool's one package.
+"""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING, Final
 
-from aws_cdk import Annotations, Stack
-from aws_cdk import aws_lambda as lambda_
+from aws_cdk import Annotations, ArnFormat, Stack
 
 from shared.settings import RealtimeSettings
 from stacks import names
-from stacks.parts.function import ARCHITECTURES, LanewayFunction, code_of, python_runtime
+from stacks.parts.function import LanewayFunction, control_layer, runtime_layer
+from stacks.parts.permissions import allow
+from stacks.parts.queue_worker import BLAS_ON_ONE_THREAD, QueueWorker, session_budget_mib
 from stacks.parts.warm_alias import WarmAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aws_cdk import aws_kms as kms
+    from aws_cdk import aws_lambda as lambda_
     from constructs import Construct
 
     from shared.schema.spec import PoolSpec
@@ -23,41 +31,46 @@ if TYPE_CHECKING:
 HANDLER: Final = "functions.realtime.handler.handler"
 LAMBDA_AMAZON_LINUX_2023_PYTHON: Final = (3, 12)
 """The first runtime on Amazon Linux 2023 (Lambda's table of runtimes, read 2026-11-21)."""
-_SESSION_SHARE: Final = 0.5
-"""Of a function's memory: model files whose sessions are kept; the rest is for arenas, requests and Python."""
 
 
 class PoolsStack(Stack):
-    """Every pool that has a realtime model."""
+    """A function for each lane that a pool's models are in, and none to pay for beside these."""
 
-    def __init__(self, scope: Construct, *, deployment: Deployment) -> None:
+    def __init__(
+        self, scope: Construct, *, deployment: Deployment, tables_key: kms.IKey | None
+    ) -> None:
         stage = deployment.stage
         super().__init__(
             scope,
             names.stack(stage.name, "pools"),
-            description=f"Laneway {stage.name}: the pools that answer in real time",
+            description=f"Laneway {stage.name}: the pools, in real time and from queues",
         )
-        layer = lambda_.LayerVersion(
-            self,
-            "OnnxRuntime",
-            code=code_of(deployment.assets.onnx_runtime),
-            compatible_runtimes=[python_runtime()],
-            compatible_architectures=[ARCHITECTURES[stage.architecture]],
-            description="numpy, onnxruntime and what the realtime path imports",
-        )
+        layers = [
+            runtime_layer(self, deployment.assets.onnx_runtime, stage=stage),
+            control_layer(self, deployment.assets.control, stage=stage),
+        ]
         if not stage.emulated:
             _warn_of_old_system(self)
         for pool, spec in deployment.realtime_pools.items():
-            _pool(self, deployment, pool=pool, spec=spec, layer=layer)
+            _realtime(self, deployment, pool=pool, spec=spec, layers=layers)
+        for pool in deployment.queue_pools:
+            QueueWorker(
+                self,
+                f"{pool}-queue-worker",
+                deployment=deployment,
+                pool=pool,
+                layers=layers,
+                tables_key=tables_key,
+            )
 
 
-def _pool(
+def _realtime(
     stack: PoolsStack,
     deployment: Deployment,
     *,
     pool: str,
     spec: PoolSpec,
-    layer: lambda_.LayerVersion,
+    layers: Sequence[lambda_.ILayerVersion],
 ) -> None:
     stage = deployment.stage
     warm = deployment.warm_of(pool)
@@ -69,13 +82,25 @@ def _pool(
         description=f"Answers realtime requests of pool {pool}",
         handler=HANDLER,
         package=deployment.assets.pools[pool],
-        layer=layer,
+        layers=layers,  # realtime loads boto3 for a request that prefers an asynchronous answer
         environment=environment(stage, pool, spec),
         memory_mib=spec.memory_mib,
         timeout_s=spec.timeout_s,
         snapstart=warm == "snapstart",
     )
     WarmAlias(part, "Live", function=part.function, warm=warm)
+    ingress = stack.format_arn(
+        service="lambda",
+        resource="function",
+        resource_name=names.ingress_function(stage.name),
+        arn_format=ArnFormat.COLON_RESOURCE_NAME,
+    )
+    allow(
+        part,
+        "HandOverToIngress",
+        actions=["lambda:InvokeFunction"],
+        resources=[ingress],
+    )
 
 
 def _warn_of_old_system(stack: PoolsStack) -> None:
@@ -95,6 +120,7 @@ def environment(stage: Stage, pool: str, spec: PoolSpec) -> dict[str, str]:
         stage=stage.name,
         pool=pool,
         log_level=stage.log_level,
-        session_budget_mib=int(spec.memory_mib * _SESSION_SHARE),
+        session_budget_mib=session_budget_mib(spec),
+        ingress_function=names.ingress_function(stage.name),
     )
-    return {**settings.to_env(), "OPENBLAS_NUM_THREADS": "1"}
+    return {**settings.to_env(), **BLAS_ON_ONE_THREAD}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from shared.schema.spec import ProvisionedWarm
 from stacks.errors import StageError
+from stacks.queue_lane import QueueLane
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,7 +58,7 @@ class Stage:
     auth: AuthMode | None
     """Has no default: a stage that says nothing (None) is refused at synth."""
     keep_data: bool
-    """True: the keys table survives `cdk destroy` (it then bills storage, cents a month)."""
+    """True: tables and bucket survive `cdk destroy`; they go on billing what they hold."""
     log_retention_days: int
     log_level: LogLevel = "INFO"
     throttle_rate_per_s: float = 100.0
@@ -80,7 +81,9 @@ class Stage:
     tracing: bool = True
     """Lambda active tracing."""
     customer_key: bool = False
-    """True: the keys table is encrypted with a key of its own (1 USD a month)."""
+    """True: the tables are encrypted with a key of their own (1 USD a month)."""
+    queue_lane: QueueLane = field(default_factory=QueueLane)
+    """How jobs are delivered, and how long they wait and are kept."""
     alarms: Alarms = Alarms()
     monthly_budget_usd: int | None = None
     """A budget over the whole account, notified at 80 % actual and 100 % forecast; None: no budget."""

@@ -1,23 +1,30 @@
-"""The storage stack: what outlives a deploy. Today the table of API keys."""
+"""The storage stack: what outlives a deploy. The tables of API keys and of jobs, and the stage's bucket."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
-from aws_cdk import RemovalPolicy, Stack
-from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import Aws, RemovalPolicy, Stack
 from aws_cdk import aws_kms as kms
 
+from shared.results import table as jobs
 from stacks import names
+from stacks.parts.bucket import make_bucket
+from stacks.parts.table import make_table
 
 if TYPE_CHECKING:
     from constructs import Construct
 
     from stacks.stages import Stage
 
+_KEYS_TABLE: Final[dict[str, Any]] = {
+    "KeySchema": [{"AttributeName": "key_hash", "KeyType": "HASH"}],
+    "AttributeDefinitions": [{"AttributeName": "key_hash", "AttributeType": "S"}],
+}
+
 
 class StorageStack(Stack):
-    """Holds the keys table: SHA-256 of each key, never a key."""
+    """Holds SHA-256 of each key, never a key; each job's row; inputs and results too large for a row."""
 
     def __init__(self, scope: Construct, *, stage: Stage) -> None:
         super().__init__(
@@ -25,33 +32,35 @@ class StorageStack(Stack):
             names.stack(stage.name, "storage"),
             description=f"Laneway {stage.name}: what outlives a deploy",
         )
-        removal = RemovalPolicy.RETAIN if stage.keep_data else RemovalPolicy.DESTROY
-        key = _key(self, removal) if stage.customer_key else None
-        self.keys_table = dynamodb.Table(
+        self.key = _key(self, stage) if stage.customer_key else None
+        self.keys_table = make_table(
             self,
             "Keys",
-            table_name=names.keys_table(stage.name),
-            partition_key=dynamodb.Attribute(name="key_hash", type=dynamodb.AttributeType.STRING),
-            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
-            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
-                point_in_time_recovery_enabled=True
-            ),
-            encryption=(
-                dynamodb.TableEncryption.CUSTOMER_MANAGED
-                if key
-                else dynamodb.TableEncryption.AWS_MANAGED
-            ),
-            encryption_key=key,
-            deletion_protection=stage.keep_data,
-            removal_policy=removal,
+            stage=stage,
+            definition={**_KEYS_TABLE, "TableName": names.keys_table(stage.name)},
+            key=self.key,
+        )
+        self.jobs_table = make_table(
+            self,
+            "Jobs",
+            stage=stage,
+            definition=jobs.table_definition(names.jobs_table(stage.name)),
+            key=self.key,
+            ttl_attribute=jobs.TTL_ATTRIBUTE,
+        )
+        self.bucket = make_bucket(
+            self,
+            "Bucket",
+            stage=stage,
+            name=names.bucket(stage.name, account=Aws.ACCOUNT_ID, region=Aws.REGION),
         )
 
 
-def _key(scope: Construct, removal: RemovalPolicy) -> kms.Key:
+def _key(scope: Construct, stage: Stage) -> kms.Key:
     return kms.Key(
         scope,
-        "KeysTableKey",
-        description="Encrypts the table of API keys",
+        "TablesKey",
+        description=f"Encrypts the tables of stage {stage.name}",
         enable_key_rotation=True,
-        removal_policy=removal,
+        removal_policy=RemovalPolicy.RETAIN if stage.keep_data else RemovalPolicy.DESTROY,
     )

@@ -22,6 +22,7 @@ from cli.dev.examples import Example, examples
 from cli.dev.failures import DevError
 from cli.dev.logs import LogFollower
 from cli.dev.processes import finish
+from cli.dev.resources import KEYS_TABLE, PREFIX, describe_resources
 from cli.dev.state import Running, require_free_port
 from cli.dev.terminal import commands
 from cli.dev.watch import Watcher, describe
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from cli.dev.terminal import Terminal
 
 ALIAS: Final = "live"
-PREFIX: Final = f"laneway-{deploy.STAGE}-"
-KEYS_TABLE: Final = f"{PREFIX}keys"
 FIRST_ANSWER_TIMEOUT_S: Final = 60.0
 _HEARTBEAT_S: Final = 1.0
 
@@ -95,7 +94,7 @@ def _start(target: Target, terminal: Terminal, cleanup: contextlib.ExitStack) ->
     access = emulator.access(target.port)
     clients = connect(access)
     secret, _ = create_key(DynamoKeyStore(clients.tables, table=KEYS_TABLE), name="make dev")
-    running = Running(endpoint=endpoint, api_key=secret, aws=access, tables={"keys": KEYS_TABLE})
+    running = Running(endpoint=endpoint, api_key=secret, aws=access, **describe_resources(access))
     return Service(
         target=target, terminal=terminal, clients=clients, process=process, running=running
     )

@@ -31,6 +31,8 @@ class Assets:
     pools: Mapping[str, Asset]
     ingress: Asset
     authorizer: Asset
+    sweeper: Asset
+    webhooks: Asset
     onnx_runtime: Asset
     control: Asset
 

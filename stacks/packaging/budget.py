@@ -9,19 +9,21 @@ from stacks.errors import PackagingError
 from stacks.packaging.cache import size_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from shared.repository import ModelEntry, Repository
     from stacks.packaging.assets import Asset
 
 
-def check_size(pool: str, package: Asset, layer: Asset, repository: Repository) -> None:
-    """Raise PackagingError when package and layer together pass the limit."""
-    layer_bytes = size_bytes(layer.folder)
+def check_size(pool: str, package: Asset, layers: Sequence[Asset], repository: Repository) -> None:
+    """Raise PackagingError when the package and its layers together pass the limit."""
+    layer_bytes = sum(size_bytes(layer.folder) for layer in layers)
     total_bytes = size_bytes(package.folder) + layer_bytes
     if total_bytes <= LAMBDA_PACKAGE_BYTES:
         return
     largest = max(repository.models_of(pool), key=model_bytes)
     raise PackagingError(
-        f"pool {pool!r} is {_mib(total_bytes)} unzipped, of which the onnx_runtime layer is "
+        f"pool {pool!r} is {_mib(total_bytes)} unzipped, of which the layers are "
         f"{_mib(layer_bytes)}; Lambda takes {_mib(LAMBDA_PACKAGE_BYTES)}. Its largest model is "
         f"{largest.name!r} with {_mib(model_bytes(largest))} in versions "
         f"{', '.join(largest.manifests)}: give it a pool of its own in models/pools.toml, serve "

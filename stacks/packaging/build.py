@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from shared.catalog import parse_catalog
 from shared.repository import Repository, compile_catalog
@@ -21,29 +21,35 @@ from stacks.packaging.sources import modules_needed
 if TYPE_CHECKING:
     from pathlib import Path
 
+_POOL_HANDLERS: Final = ("functions/realtime/handler.py", "functions/queue_worker/handler.py")
+
 
 def build_assets(repository: Repository, context: BuildContext) -> Assets:
     """Everything to deploy for this repository; raises PackagingError for what cannot be."""
     onnx_runtime = build_layer(ONNX_RUNTIME, context)
+    control = build_layer(CONTROL, context)
     used = [pool for pool in repository.pools if repository.models_of(pool)]
     pools = {pool: build_pool(repository, pool, context) for pool in used}
     for pool, package in pools.items():
-        check_size(pool, package, onnx_runtime, repository)
+        check_size(pool, package, (onnx_runtime, control), repository)
     return Assets(
         pools=pools,
         ingress=build_ingress(repository, context),
-        authorizer=build_authorizer(context),
+        authorizer=build_function("authorizer", context),
+        sweeper=build_function("sweeper", context),
+        webhooks=build_function("webhooks", context),
         onnx_runtime=onnx_runtime,
-        control=build_layer(CONTROL, context),
+        control=control,
     )
 
 
 def build_pool(repository: Repository, pool: str, context: BuildContext) -> Asset:
-    """The package of one pool: the realtime function, its models and their catalog."""
+    """The package of one pool: both of its functions, its models and their catalog."""
     content = Content()
     entries = repository.models_of(pool)
     transforms = [entry.transform for entry in entries if entry.transform is not None]
-    _add_sources(content, "functions/realtime/handler.py", *transforms)
+    for handler in _POOL_HANDLERS:
+        _add_sources(content, handler, *transforms)
     add_models(content, entries)
     add_requirements(content, repository, pool)
     content.written["catalog.json"] = _catalog(repository, pool)
@@ -60,11 +66,11 @@ def build_ingress(repository: Repository, context: BuildContext) -> Asset:
     return build_package("ingress", content, context)
 
 
-def build_authorizer(context: BuildContext) -> Asset:
-    """The package of the authorizer."""
+def build_function(name: str, context: BuildContext) -> Asset:
+    """The package of a function that knows no models: its own sources and what they import."""
     content = Content()
-    _add_sources(content, "functions/authorizer/handler.py")
-    return build_package("authorizer", content, context)
+    _add_sources(content, f"functions/{name}/handler.py")
+    return build_package(name, content, context)
 
 
 def _add_sources(content: Content, handler: str, *others: Path) -> None:

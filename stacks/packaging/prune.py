@@ -50,8 +50,8 @@ CONTROL: Final = (
     "boto3/examples",
 )
 
-BOTOCORE_SERVICES: Final = frozenset({"dynamodb", "lambda"})
-"""Service models that ingress and the authorizer use; the other four hundred go."""
+BOTOCORE_SERVICES: Final = frozenset({"dynamodb", "lambda", "s3", "sqs", "ssm"})
+"""Service models that functions use; the other four hundred go."""
 
 
 def prune(folder: Path, patterns: tuple[str, ...]) -> None:

@@ -16,7 +16,7 @@ from stacks.errors import SynthError
 from stacks.parts.acknowledge import acknowledge
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from stacks.packaging.assets import Asset
     from stacks.stages import Architecture, Stage
@@ -63,6 +63,37 @@ def retention(days: int) -> logs.RetentionDays:
     return logs.RetentionDays[names[days]]
 
 
+def runtime_layer(scope: Construct, asset: Asset, *, stage: Stage) -> lambda_.LayerVersion:
+    """What a pool's functions import.
+
+    Each stack has a version of its own: one that others import could never be replaced.
+    """
+    return _layer(scope, "OnnxRuntime", asset, stage, "numpy, onnxruntime and what pools import")
+
+
+def control_layer(scope: Construct, asset: Asset, *, stage: Stage) -> lambda_.LayerVersion:
+    """What functions import that run no model, and what a worker needs to reach AWS; as above."""
+    return _layer(scope, "Control", asset, stage, "boto3, pydantic and Powertools, and no arrays")
+
+
+def _layer(
+    scope: Construct, construct_id: str, asset: Asset, stage: Stage, description: str
+) -> lambda_.LayerVersion:
+    return lambda_.LayerVersion(
+        scope,
+        construct_id,
+        code=code_of(asset),
+        compatible_runtimes=[python_runtime()],
+        compatible_architectures=[ARCHITECTURES[stage.architecture]],
+        description=description,
+    )
+
+
+def with_plugins_off(environment: Mapping[str, str]) -> dict[str, str]:
+    """Pydantic looks for plugins in every installed package at import; there are none."""
+    return {**environment, "PYDANTIC_DISABLE_PLUGINS": "__all__"}
+
+
 class LanewayFunction(Construct):
     """One function; `function` and `role` are its parts."""
 
@@ -76,7 +107,7 @@ class LanewayFunction(Construct):
         description: str,
         handler: str,
         package: Asset,
-        layer: lambda_.ILayerVersion,
+        layers: Sequence[lambda_.ILayerVersion],
         environment: Mapping[str, str],
         memory_mib: int,
         timeout_s: int,
@@ -101,7 +132,7 @@ class LanewayFunction(Construct):
             architecture=ARCHITECTURES[stage.architecture],
             handler=handler,
             code=code_of(package),
-            layers=[layer],
+            layers=list(layers),
             environment=dict(environment),
             memory_size=memory_mib,
             timeout=Duration.seconds(timeout_s),

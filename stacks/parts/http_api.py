@@ -124,14 +124,25 @@ def _cors(stage: Stage) -> apigw.CorsPreflightOptions | None:
         return None
     return apigw.CorsPreflightOptions(
         allow_origins=list(stage.cors_origins),
-        allow_methods=[apigw.CorsHttpMethod.GET, apigw.CorsHttpMethod.POST],
+        allow_methods=[
+            apigw.CorsHttpMethod.GET,
+            apigw.CorsHttpMethod.POST,
+            apigw.CorsHttpMethod.PUT,
+        ],
         allow_headers=[
             KEY_HEADER,
             "content-encoding",
             "content-type",
+            "idempotency-key",
             "inference-header-content-length",
+            "prefer",
         ],
-        expose_headers=["inference-header-content-length"],
+        expose_headers=[
+            "inference-header-content-length",
+            "location",
+            "preference-applied",
+            "retry-after",
+        ],
         max_age=Duration.hours(1),
     )
 

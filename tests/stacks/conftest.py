@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PROJECT = Path(__file__).parents[2]
-CONCERNS = ("storage", "pools", "ingress", "observability")
+CONCERNS = ("storage", "queues", "pools", "ingress", "jobs", "observability")
 
 Resource = dict[str, Any]
 
@@ -108,6 +108,8 @@ def assets(tmp_path_factory: pytest.TempPathFactory) -> Assets:
         pools={"shared": stub, "hot": stub},
         ingress=stub,
         authorizer=stub,
+        sweeper=stub,
+        webhooks=stub,
         onnx_runtime=stub,
         control=stub,
     )

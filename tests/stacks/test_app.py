@@ -49,7 +49,7 @@ def test_a_stage_is_synthesized_with_no_account(small_models, tmp_path) -> None:
     templates = {path.name for path in (tmp_path / "cdk.out").glob("*.template.json")}
     assert templates == {
         f"laneway-prod-{concern}.template.json"
-        for concern in ("storage", "pools", "ingress", "observability")
+        for concern in ("storage", "queues", "pools", "ingress", "jobs", "observability")
     }
 
 

@@ -1,26 +1,106 @@
-"""The keys table: encrypted, recoverable, and kept or removed as the stage says."""
+"""The tables and the bucket: encrypted, recoverable, closed, and kept or removed as the stage says."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 
-def test_the_keys_table_can_be_restored_to_any_second_and_is_encrypted(every_stage) -> None:
-    (table,) = every_stage.properties("AWS::DynamoDB::Table")
+import pytest
 
-    assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
-    assert table["SSESpecification"]["SSEEnabled"] is True
-    assert table["KeySchema"] == [{"AttributeName": "key_hash", "KeyType": "HASH"}]
-    assert table["TableName"] == f"laneway-{every_stage.stage.name}-keys"
-    assert table["BillingMode"] == "PAY_PER_REQUEST"
+from shared.limits import JOB_TTL_S_MAX
+from shared.results.table import TTL_ATTRIBUTE, table_definition
+from stacks.errors import StageError
+from stacks.queue_lane import QueueLane
+from stacks.stages import DEV
+from tests.stacks.aws_words import ACCOUNT, REGION, resolved
 
 
-def test_prod_keeps_the_table_and_its_key_when_the_stack_goes(prod) -> None:
-    (table,) = prod.resources("AWS::DynamoDB::Table").values()
-    (key,) = prod.resources("AWS::KMS::Key").values()
+def tables(synthesized) -> dict[str, dict]:
+    prefix = f"laneway-{synthesized.stage.name}-"
+    return {
+        table["TableName"].removeprefix(prefix): table
+        for table in synthesized.properties("AWS::DynamoDB::Table")
+    }
 
-    assert table["DeletionPolicy"] == "Retain"
-    assert table["Properties"]["DeletionProtectionEnabled"] is True
-    assert key["DeletionPolicy"] == "Retain"
-    assert key["Properties"]["EnableKeyRotation"] is True
+
+def test_every_table_can_be_restored_to_any_second_is_encrypted_and_bills_use_alone(
+    every_stage,
+) -> None:
+    assert {"keys", "jobs"} <= set(tables(every_stage))
+    for table in tables(every_stage).values():
+        assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
+        assert table["SSESpecification"]["SSEEnabled"] is True
+        assert table["BillingMode"] == "PAY_PER_REQUEST"
+
+
+def test_keys_are_found_by_their_hash(every_stage) -> None:
+    assert tables(every_stage)["keys"]["KeySchema"] == [
+        {"AttributeName": "key_hash", "KeyType": "HASH"}
+    ]
+
+
+def test_the_jobs_table_is_the_one_that_tests_make(every_stage) -> None:
+    deployed = tables(every_stage)["jobs"]
+    definition = table_definition(deployed["TableName"])
+
+    for member in ("KeySchema", "AttributeDefinitions", "GlobalSecondaryIndexes"):
+        assert _sorted(deployed[member]) == _sorted(definition[member])
+
+
+def test_ended_jobs_leave_the_table_by_themselves(every_stage) -> None:
+    assert tables(every_stage)["jobs"]["TimeToLiveSpecification"] == {
+        "AttributeName": TTL_ATTRIBUTE,
+        "Enabled": True,
+    }
+
+
+def test_nobody_outside_reaches_the_bucket_and_nobody_without_tls(every_stage) -> None:
+    (bucket,) = every_stage.properties("AWS::S3::Bucket")
+    (policy,) = every_stage.properties("AWS::S3::BucketPolicy")
+
+    assert bucket["PublicAccessBlockConfiguration"] == {
+        "BlockPublicAcls": True,
+        "BlockPublicPolicy": True,
+        "IgnorePublicAcls": True,
+        "RestrictPublicBuckets": True,
+    }
+    assert bucket["BucketEncryption"]
+    statements = policy["PolicyDocument"]["Statement"]
+    open_to_all = [s for s in statements if s["Principal"] in ("*", {"AWS": "*"})]
+    assert open_to_all
+    assert {statement["Effect"] for statement in open_to_all} == {"Deny"}
+    assert any("aws:SecureTransport" in json.dumps(s["Condition"]) for s in open_to_all)
+
+
+def test_the_buckets_name_holds_account_and_region_as_names_are_taken_worldwide(prod) -> None:
+    (bucket,) = prod.properties("AWS::S3::Bucket")
+
+    assert resolved(bucket["BucketName"]) == f"laneway-prod-{ACCOUNT}-{REGION}"
+
+
+def test_objects_outlive_every_job_that_may_name_them_and_no_longer(every_stage) -> None:
+    (bucket,) = every_stage.properties("AWS::S3::Bucket")
+    rules = {rule["Id"]: rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
+
+    longest_s = JOB_TTL_S_MAX + every_stage.stage.queue_lane.retention_s
+    for name in ("inputs", "results", "uploads"):
+        assert rules[name]["Prefix"] == f"{name}/"
+        assert rules[name]["ExpirationInDays"] == longest_s // 86_400 == 14
+    assert rules["unfinished"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 2}
+
+
+def test_prod_keeps_tables_key_and_bucket_when_the_stack_goes(prod) -> None:
+    kept = [
+        *prod.resources("AWS::DynamoDB::Table").values(),
+        *prod.resources("AWS::S3::Bucket").values(),
+        *prod.resources("AWS::KMS::Key").values(),
+    ]
+    (key,) = prod.properties("AWS::KMS::Key")
+
+    assert {resource["DeletionPolicy"] for resource in kept} == {"Retain"}
+    assert all(table["DeletionProtectionEnabled"] for table in tables(prod).values())
+    assert key["EnableKeyRotation"] is True
+    assert prod.properties("Custom::S3AutoDeleteObjects") == []
 
 
 def test_dev_and_local_leave_nothing_behind(dev, local) -> None:
@@ -28,3 +108,56 @@ def test_dev_and_local_leave_nothing_behind(dev, local) -> None:
         for template in synthesized.templates.values():
             for name, resource in template["Resources"].items():
                 assert resource.get("DeletionPolicy", "Delete") == "Delete", name
+
+
+def test_devs_bucket_is_emptied_before_it_goes(dev) -> None:
+    (emptying,) = dev.properties("Custom::S3AutoDeleteObjects")
+    (bucket,) = dev.resources("AWS::S3::Bucket")
+
+    assert emptying["BucketName"] == {"Ref": bucket}
+
+
+@pytest.mark.parametrize("place", ["s3://b/p", "b/p/", "s3:///p/", "s3://b/*/", "https://b/p/"])
+def test_a_place_that_is_not_a_prefix_of_a_bucket_is_refused(place) -> None:
+    with pytest.raises(StageError, match=r"write s3://bucket/prefix/"):
+        QueueLane(input_places={"default": (place,)})
+
+
+def test_places_that_the_stage_lists_are_allowed_and_nothing_beside_them(synthesize) -> None:
+    lane = QueueLane(
+        input_places={"acme": ("s3://lake/raw/",)}, result_aliases={"out": "s3://lake/done/"}
+    )
+
+    found = synthesize(dataclasses.replace(DEV, queue_lane=lane))
+
+    assert found.error is None
+    assert found.findings == [] or all("python-on" in rule for rule, _ in found.findings)
+    worker = _statements(found, "laneway-dev-shared-queue-worker")
+    assert "arn:aws:s3:::lake/raw/*" in worker["ReadInputs"]
+    assert "arn:aws:s3:::lake/done/*" in worker["WriteResults"]
+    assert not any(
+        "/lake/" in str(found) for found in worker["WriteResults"] - {"arn:aws:s3:::lake/done/*"}
+    )
+
+
+def _statements(synthesized, function: str) -> dict[str, set[str]]:
+    (role,) = [
+        resolved(found["Role"]).removesuffix(".Arn")
+        for found in synthesized.properties("AWS::Lambda::Function")
+        if found.get("FunctionName") == function
+    ]
+    return {
+        statement["Sid"]: set(resolved(statement["Resource"]))
+        for policy in synthesized.properties("AWS::IAM::Policy")
+        if role in resolved(policy["Roles"])
+        for statement in policy["PolicyDocument"]["Statement"]
+        if isinstance(statement.get("Resource"), list) and "Sid" in statement
+    }
+
+
+def _sorted(value):
+    if isinstance(value, list):
+        return sorted((_sorted(item) for item in value), key=str)
+    if isinstance(value, dict):
+        return {name: _sorted(item) for name, item in value.items()}
+    return value

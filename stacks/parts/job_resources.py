@@ -1,0 +1,104 @@
+"""The queue lane's table, bucket and queues as other stacks find them: by name, without exports.
+
+See docs/decisions/0012-stacks-meet-by-name.md.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from aws_cdk import ArnFormat, Aws, Stack
+
+from stacks import names
+
+if TYPE_CHECKING:
+    from stacks.deployment import Deployment
+
+CLASSES: Final = ("async", "batch")
+"""Latency classes that have a queue in each pool."""
+_OWN_MACHINE: Final = "127.0.0.1:*,localhost:*"
+
+
+class JobResources:
+    """Names, ARNs and URLs, as tokens of the stack that uses them."""
+
+    def __init__(self, stack: Stack, deployment: Deployment) -> None:
+        self._stack = stack
+        self._deployment = deployment
+        self.stage = deployment.stage
+
+    @property
+    def bucket(self) -> str:
+        """The bucket's name."""
+        return names.bucket(self.stage.name, account=Aws.ACCOUNT_ID, region=Aws.REGION)
+
+    def objects(self, *prefixes: str) -> list[str]:
+        """ARNs of all objects below prefixes of the bucket, each with its last slash."""
+        return [f"arn:{Aws.PARTITION}:s3:::{self.bucket}/{prefix}*" for prefix in prefixes]
+
+    @property
+    def bucket_arn(self) -> str:
+        """ARN of the bucket."""
+        return f"arn:{Aws.PARTITION}:s3:::{self.bucket}"
+
+    def table_arn(self, *, index: str | None = None) -> str:
+        """ARN of the jobs table, or of one of its indexes."""
+        table = names.jobs_table(self.stage.name)
+        return self._stack.format_arn(
+            service="dynamodb",
+            resource="table",
+            resource_name=table if index is None else f"{table}/index/{index}",
+        )
+
+    def queue_arn(self, name: str) -> str:
+        """ARN of a queue."""
+        return self._stack.format_arn(
+            service="sqs", resource=name, arn_format=ArnFormat.NO_RESOURCE_NAME
+        )
+
+    def queue_url(self, name: str) -> str:
+        """URL of a queue, at Amazon's address or at the embedded emulator's."""
+        base = self._deployment.emulator_url or f"https://sqs.{Aws.REGION}.{Aws.URL_SUFFIX}"
+        return f"{base}/{Aws.ACCOUNT_ID}/{name}"
+
+    def pool_queues(self, pool: str) -> dict[str, str]:
+        """Names of a pool's queues, by latency class."""
+        return {kind: names.pool_queue(self.stage.name, pool, kind) for kind in CLASSES}
+
+    @property
+    def every_queue_arn(self) -> list[str]:
+        """ARNs of the queues of all pools that run jobs."""
+        return [
+            self.queue_arn(name)
+            for pool in self._deployment.queue_pools
+            for name in self.pool_queues(pool).values()
+        ]
+
+    @property
+    def webhook_loopback(self) -> str:
+        """Receivers of webhooks on the functions' own machine: on one's own, any port of it."""
+        return _OWN_MACHINE if self.stage.emulated else ""
+
+    def settings(self) -> dict[str, Any]:
+        """The members of `JobSettings`, the same for every function that deals with jobs."""
+        lane = self.stage.queue_lane
+        at = {kind: lane.deliveries[kind] for kind in CLASSES}
+        return {
+            "stage": self.stage.name,
+            "log_level": self.stage.log_level,
+            "jobs_table": names.jobs_table(self.stage.name),
+            "bucket": self.bucket,
+            "queues": {
+                pool: {kind: self.queue_url(name) for kind, name in self.pool_queues(pool).items()}
+                for pool in self._deployment.queue_pools
+            },
+            "input_places": {tenant: list(found) for tenant, found in lane.input_places.items()},
+            "result_aliases": dict(lane.result_aliases),
+            "async_target_s": at["async"].target_s,
+            "batch_target_s": at["batch"].target_s,
+            "async_ttl_s": at["async"].ttl_s,
+            "batch_ttl_s": at["batch"].ttl_s,
+            "job_timeout_s": lane.worker_timeout_s,
+            "job_retention_s": lane.retention_s,
+            "webhook_loopback": self.webhook_loopback,
+        }

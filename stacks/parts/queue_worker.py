@@ -1,0 +1,140 @@
+"""A pool's queue worker: the function that runs its jobs, fed from both of its queues."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from constructs import Construct
+
+from shared.settings import QueueWorkerSettings
+from stacks import names
+from stacks.parts.function import LanewayFunction, with_plugins_off
+from stacks.parts.job_resources import JobResources
+from stacks.parts.permissions import allow, allow_below, allow_table, objects_at
+from stacks.parts.queue_source import consume
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from aws_cdk import Stack
+    from aws_cdk import aws_kms as kms
+    from aws_cdk import aws_lambda as lambda_
+
+    from shared.schema.spec import PoolSpec
+    from stacks.deployment import Deployment
+
+HANDLER: Final = "functions.queue_worker.handler.handler"
+BLAS_ON_ONE_THREAD: Final[Mapping[str, str]] = {"OPENBLAS_NUM_THREADS": "1"}
+"""numpy computes little here, and its idle threads would cost a session theirs."""
+_SESSION_SHARE: Final = 0.5
+"""Of a function's memory: model files whose sessions are kept; the rest is for arenas, requests and Python."""
+
+
+def session_budget_mib(spec: PoolSpec) -> int:
+    """Bytes of model files, in MiB, whose sessions a function of the pool keeps."""
+    return int(spec.memory_mib * _SESSION_SHARE)
+
+
+class QueueWorker(Construct):
+    """Not behind an alias: a queue waits for a cold start, and nobody pays to keep one warm."""
+
+    def __init__(
+        self,
+        stack: Stack,
+        construct_id: str,
+        *,
+        deployment: Deployment,
+        pool: str,
+        layers: Sequence[lambda_.ILayerVersion],
+        tables_key: kms.IKey | None,
+    ) -> None:
+        super().__init__(stack, construct_id)
+        stage, resources = deployment.stage, JobResources(stack, deployment)
+        self.part = LanewayFunction(
+            self,
+            "Worker",
+            stage=stage,
+            name=names.queue_worker_function(stage.name, pool),
+            description=f"Runs the jobs of pool {pool}",
+            handler=HANDLER,
+            package=deployment.assets.pools[pool],
+            layers=layers,
+            environment=_environment(deployment, resources, pool),
+            memory_mib=deployment.queue_pools[pool].memory_mib,
+            timeout_s=stage.queue_lane.worker_timeout_s,
+        )
+        _allow_jobs(self.part, resources, tables_key)
+        _allow_payloads(self.part, resources)
+        _allow_queues(self.part, resources, pool)
+        for kind, delivery in stage.queue_lane.deliveries.items():
+            consume(
+                self.part,
+                kind,
+                queue_arn=resources.queue_arn(names.pool_queue(stage.name, pool, kind)),
+                batch_size=delivery.batch_size,
+                window_s=delivery.window_s,
+                max_concurrency=delivery.max_concurrency,
+            )
+
+
+def _environment(deployment: Deployment, resources: JobResources, pool: str) -> dict[str, str]:
+    settings = QueueWorkerSettings(
+        **resources.settings(),
+        pool=pool,
+        session_budget_mib=session_budget_mib(deployment.queue_pools[pool]),
+        dead_letters={
+            kind: resources.queue_url(names.dead_letters(name))
+            for kind, name in resources.pool_queues(pool).items()
+        },
+        webhooks_queue=resources.queue_url(names.webhooks_queue(deployment.stage.name)),
+        models_elsewhere={
+            entry.name: entry.spec.pool
+            for entry in deployment.queued_models
+            if entry.spec.pool != pool
+        },
+    )
+    return with_plugins_off({**settings.to_env(), **BLAS_ON_ONE_THREAD})
+
+
+def _allow_jobs(part: LanewayFunction, resources: JobResources, key: kms.IKey | None) -> None:
+    allow_table(
+        part,
+        "RunJobs",
+        actions=["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],
+        arns=[resources.table_arn()],
+        key=key,
+    )
+
+
+def _allow_payloads(part: LanewayFunction, resources: JobResources) -> None:
+    lane = resources.stage.queue_lane
+    named = [place for places in lane.input_places.values() for place in places]
+    allow_below(
+        part,
+        "ReadInputs",
+        actions=["s3:GetObject"],
+        arns=[*resources.objects("inputs/", "uploads/", "results/"), *objects_at(named)],
+    )
+    allow_below(
+        part,
+        "WriteResults",
+        actions=["s3:PutObject"],
+        arns=[
+            *resources.objects("inputs/", "results/"),
+            *objects_at(list(lane.result_aliases.values())),
+        ],
+    )
+    # Without it S3 answers 403 for an upload that is not there, and nobody could tell it from a fault.
+    allow(part, "TellMissing", actions=["s3:ListBucket"], resources=[resources.bucket_arn])
+
+
+def _allow_queues(part: LanewayFunction, resources: JobResources, pool: str) -> None:
+    """Forward to any pool's queue, bury on its own dead-letter queues, and tell of webhooks."""
+    own = [names.dead_letters(name) for name in resources.pool_queues(pool).values()]
+    told = [*own, names.webhooks_queue(resources.stage.name)]
+    allow(
+        part,
+        "SendMessages",
+        actions=["sqs:SendMessage"],
+        resources=[*resources.every_queue_arn, *(resources.queue_arn(name) for name in told)],
+    )
