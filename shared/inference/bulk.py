@@ -11,7 +11,7 @@ from __future__ import annotations
 from array import array
 from itertools import chain
 from math import prod
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import numpy as np
 import orjson
@@ -30,11 +30,21 @@ if TYPE_CHECKING:
     from shared.inference.pipeline import ServedModel
 
 Shapes = tuple[tuple[int, ...], ...]
+"""Of the inputs, in the model's order."""
 SHAPES_KEPT: Final = 64
 _MEMBERS: Final = 4
 _PLAIN_OUTPUTS: Final = frozenset(
     {"FP32", "FP64"} | {f"{u}INT{n}" for u in ("", "U") for n in (8, 16, 32, 64)}
 )
+
+
+class Columns(NamedTuple):
+    """The answers to many requests: the same text but for the data of each output."""
+
+    form: bytes
+    """Of bytes' `%`: one `%b` for each of `columns`."""
+    data: list[list[bytes]]
+    """By output, then by request: its elements, with commas between."""
 
 
 class Bulk:
@@ -48,11 +58,12 @@ class Bulk:
         self._outputs = spec.outputs
         self._heading = Heading(
             model.name, spec.version, allow_non_finite=model.allow_non_finite
-        ).text
+        ).text.replace(b"%", b"%%")
         self._wanted = [
             Wanted(output, binary=False, place=place) for place, output in enumerate(spec.outputs)
         ]
-        self._known: dict[Shapes, Sequence[int]] = {}
+        self._plain = [(tensor.name, tensor.datatype) for tensor in spec.inputs]
+        self._known: dict[Any, Sequence[int]] = {}
         self.usable = (
             stacker.stacks
             and served.transform is None
@@ -66,19 +77,14 @@ class Bulk:
         tensors = body.get("inputs")
         if len(body) != 1 or tensors.__class__ is not list or len(tensors) != len(self._inputs):
             return None
-        shapes = []
-        for tensor, spec in zip(tensors, self._inputs, strict=True):
-            if not _is_plain(tensor, spec):
-                return None
-            shapes.append(tuple(tensor["shape"]))
-        key = tuple(shapes)
+        key = tuple(map(_shape, tensors, self._plain))
         counts = self._known.get(key)
         if counts is None and (counts := self._count(key)) is None:
             return None
         for tensor, count in zip(tensors, counts, strict=True):
             if len(tensor["data"]) != count:
                 return None
-        return key
+        return cast("Shapes", key)
 
     def rows(self, shapes: Shapes) -> int:
         """Rows of a request of these shapes."""
@@ -86,8 +92,8 @@ class Bulk:
 
     def run(
         self, bodies: Sequence[dict[str, Any]], shapes: Shapes, deadline_s: float
-    ) -> list[bytes] | None:
-        """The answer to each request, as JSON; None where they have to be judged one by one."""
+    ) -> Columns | None:
+        """The answers to all requests; None where they have to be judged one by one."""
         feeds = {}
         for place, spec in enumerate(self._inputs):
             column = _column([body["inputs"][place]["data"] for body in bodies], spec)
@@ -98,12 +104,10 @@ class Bulk:
         outputs = self._run(feeds, self._fetch, deadline_s)
         return self._write(outputs, len(bodies), shapes[0][0])
 
-    def _write(
-        self, outputs: Sequence[NDArray[Any]], requests: int, rows: int
-    ) -> list[bytes] | None:
+    def _write(self, outputs: Sequence[NDArray[Any]], requests: int, rows: int) -> Columns | None:
         """`outputs`: shape `(requests * rows, ...)` each."""
+        form = self._heading
         columns: list[list[bytes]] = []
-        openings = []
         for output, wanted in zip(outputs, self._wanted, strict=True):
             if output.shape[:1] != (requests * rows,) or not output.size:
                 return None
@@ -112,50 +116,50 @@ class Bulk:
             if b"null" in text:  # NaN or an infinity
                 return None
             columns.append(text[2:-2].split(b"],["))
-            openings.append(wanted.open((rows, *output.shape[1:])) + b"[")
-        if len(columns) == 1:
-            start, [column] = self._heading + openings[0], columns
-            return [b"%b%b]}]}" % (start, data) for data in column]
-        openings[0] = self._heading + openings[0]
-        return [
-            b"]".join([opening + data for opening, data in zip(openings, row, strict=True)])
-            + b"]}]}"
-            for row in zip(*columns, strict=True)
-        ]
+            form += wanted.open((rows, *output.shape[1:])).replace(b"%", b"%%") + b"[%b]"
+        return Columns(form + b"}]}", columns)
 
-    def _count(self, shapes: Shapes) -> Sequence[int] | None:
+    def _count(self, shapes: tuple[tuple[int, ...] | None, ...]) -> Sequence[int] | None:
         """Elements of each input, where the shapes are the model's and have rows in common."""
-        rows = shapes[0][0] if shapes[0] else 0
+        rows = shapes[0][0] if shapes and shapes[0] else 0
         for shape, spec in zip(shapes, self._inputs, strict=True):
-            if len(shape) != len(spec.shape) or not shape or shape[0] != rows or rows < 1:
+            if (
+                shape is None
+                or len(shape) != len(spec.shape)
+                or not shape
+                or shape[0] != rows
+                or rows < 1
+            ):
                 return None
             if any(
                 want not in (-1, got) or got < 1
                 for want, got in zip(spec.shape, shape, strict=True)
             ):
                 return None
-        counts = [prod(shape) for shape in shapes]
+        counts = [prod(shape or ()) for shape in shapes]
         if len(self._known) < SHAPES_KEPT:
             self._known[shapes] = counts
         return counts
 
 
-def _is_plain(tensor: Any, spec: TensorSpec) -> bool:
-    """Whether a tensor is what nearly every line has: name, datatype, shape, a flat list of numbers."""
+def _shape(tensor: Any, plain: tuple[str, str]) -> tuple[int, ...] | None:
+    """`plain`: name and datatype. The shape of a tensor that is what nearly every line has: a flat list of numbers, in JSON."""
     if tensor.__class__ is not dict or len(tensor) != _MEMBERS:
-        return False
+        return None
     data, shape = tensor.get("data"), tensor.get("shape")
     if data.__class__ is not list or not data or shape.__class__ is not list:
-        return False
+        return None
     for size in shape:
         if size.__class__ is not int:
-            return False
+            return None
     first = data[0].__class__
-    return (
+    if (
         (first is float or first is int)
-        and tensor.get("name") == spec.name
-        and tensor.get("datatype") == spec.datatype
-    )
+        and tensor.get("name") == plain[0]
+        and tensor.get("datatype") == plain[1]
+    ):
+        return tuple(shape)
+    return None
 
 
 def _column(lists: Sequence[list[Any]], spec: TensorSpec) -> NDArray[Any] | None:

@@ -114,21 +114,22 @@ class MemoryObjectStore:
     """Implements `ObjectStore`; safe to use from several threads."""
 
     def __init__(self) -> None:
-        self._objects: dict[str, bytes] = {}
+        self._objects: dict[str, tuple[bytes, str]] = {}
+        """With an ETag of its own for each write."""
         self._uploads: dict[str, _Upload] = {}
         self._lock = Lock()
 
     def stat(self, key_or_uri: str) -> Stat:
         """Size and ETag."""
-        data = self._find(key_or_uri)
-        return Stat(len(data), _etag(data))
+        data, etag = self._find(key_or_uri)
+        return Stat(len(data), etag)
 
     def read(
         self, key_or_uri: str, *, start: int = 0, end: int | None = None, etag: str | None = None
     ) -> Iterator[bytes]:
         """The bytes, piece by piece."""
-        data = self._find(key_or_uri)
-        if etag is not None and etag != _etag(data):
+        data, found = self._find(key_or_uri)
+        if etag is not None and etag != found:
             raise changed(key_or_uri)
         last = len(data) if end is None else min(end, len(data))
         for at in range(start, last, PIECE_BYTES):
@@ -143,7 +144,7 @@ class MemoryObjectStore:
         """Write an object whole."""
         del content_type
         with self._lock:
-            self._objects[key] = bytes(data)
+            self._objects[key] = bytes(data), _new_etag()
 
     def begin_upload(self, key: str, *, content_type: str) -> str:
         """Begin an object that is made of parts."""
@@ -167,7 +168,7 @@ class MemoryObjectStore:
 
     def copy_part(self, key: str, upload: str, number: int, source: Span) -> str:
         """Make bytes of another object a part."""
-        data = self._find(source.key)[source.start : source.end]
+        data = self._find(source.key)[0][source.start : source.end]
         return self.upload_part(key, upload, number, data)
 
     def complete_upload(self, key: str, upload: str, etags: Sequence[str]) -> None:
@@ -177,19 +178,19 @@ class MemoryObjectStore:
             ordered = [parts[number] for number in range(1, len(etags) + 1)]
             if any(len(data) < UPLOAD_PART_BYTES_MIN for data in ordered[:-1]):
                 raise InternalError("EntityTooSmall: a part that is not the last is under 5 MiB")
-            self._objects[key] = b"".join(ordered)
+            self._objects[key] = b"".join(ordered), _new_etag()
             del self._uploads[upload]
 
     def presign_get(self, key: str, *, expires_s: int) -> str:
         """A URL that leads nowhere, but names the object."""
         return f"memory:///{key}?expires={expires_s}"
 
-    def _find(self, key_or_uri: str) -> bytes:
+    def _find(self, key_or_uri: str) -> tuple[bytes, str]:
         with self._lock:
-            data = self._objects.get(key_or_uri)
-        if data is None:
+            found = self._objects.get(key_or_uri)
+        if found is None:
             raise missing(key_or_uri)
-        return data
+        return found
 
     def _open(self, key: str, upload: str) -> _Upload:
         found = self._uploads.get(upload)
@@ -224,6 +225,10 @@ def missing(name: str) -> NotFoundError:
 def changed(name: str) -> ConflictError:
     """The object was written again since it was first looked at."""
     return ConflictError(f"{name!r} was changed after the batch had begun to read it")
+
+
+def _new_etag() -> str:
+    return f'"{uuid4().hex}"'
 
 
 def _etag(data: bytes | bytearray) -> str:

@@ -52,7 +52,7 @@ def desk(clients, calls, small_models):
         calls.forget()
 
 
-def count_calls(desk, calls, step) -> int:
+def count_calls(calls, step) -> int:
     """How many AWS calls a step makes that nothing stops."""
     calls.forget()
     step()
@@ -63,7 +63,7 @@ STEPS = {
     "split": (lambda _: None, BatchDesk.step_split),
     "chunk": (BatchDesk.step_split, BatchDesk.step_chunk),
     "finish": (
-        lambda desk: [*iter(lambda: desk.step_split() or desk.step_chunk(), False)],
+        BatchDesk.run_chunks,
         BatchDesk.step_finish,
     ),
 }
@@ -74,7 +74,7 @@ def test_a_batch_survives_a_crash_at_every_call_of_a_step(name, desk, calls, cli
     before, step = STEPS[name]
     key = desk.submit(DATA)
     before(desk)
-    points = list(crash_points(count_calls(desk, calls, lambda: step(desk))))
+    points = list(crash_points(count_calls(calls, lambda: step(desk))))
     desk.settle(key)
     check_invariants(desk, key, lines=LINES)
     assert len(points) >= 8
@@ -100,7 +100,7 @@ def test_calls_of_a_chunk_are_few(desk, calls):
     desk.submit(DATA)
     desk.step_split()
 
-    made = count_calls(desk, calls, desk.step_chunk)
+    made = count_calls(calls, desk.step_chunk)
 
     assert made <= 8, calls.made
 

@@ -88,8 +88,7 @@ BAD = {
         "row-1",
     ),
     "not finite": (
-        b'{"custom_id":"row-1","method":"POST","url":"/v2/models/scale/versions/1/infer","body":{"inputs":'
-        b'[{"name":"x","shape":[1,2],"datatype":"FP32","data":[NaN,1]}]}}',
+        line(1).replace(b"[1,1.5]", b"[NaN,1]"),
         "non_finite_input",
         "row-1",
     ),
@@ -413,8 +412,7 @@ def test_a_finisher_that_runs_out_of_time_goes_on_with_its_upload(small_models):
     desk = BatchDesk(small_models, chunk_bytes=4 * MIB)
     big = b"\n".join(line(n, custom_id=f"{n:05}" + "x" * 200) for n in range(25_000))
     key = desk.submit(big)
-    while desk.step_split() or desk.step_chunk():
-        pass
+    desk.run_chunks()
 
     desk.step_finish(until_s=time.monotonic() - 1)
     upload = desk.accept.get(key).uploads

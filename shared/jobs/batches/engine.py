@@ -7,24 +7,26 @@ stacked where they may be, run again alone where a stack fails. No line takes an
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
+
+import orjson
 
 from shared.errors import DeadlineExceededError, InternalError, InvalidRequestError, LanewayError
 from shared.inference.batching import Stacker
 from shared.inference.bulk import Bulk
 from shared.inference.encoder import encode
 from shared.jobs.batches.lines import (
-    ANSWER_END,
     TOO_LONG,
     RefusedLineError,
-    Request,
-    answer_opening,
+    answer_form,
     custom_id_of,
     error_line,
     is_blank,
     read_line,
 )
+from shared.schema.batch import CUSTOM_ID_LENGTH_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,7 +49,6 @@ class Written:
     """What became of a block: lines of three files, and how many there are."""
 
     output: list[bytes] = field(default_factory=list)
-    """Pieces of lines."""
     errors: list[bytes] = field(default_factory=list)
     refused: list[bytes] = field(default_factory=list)
     succeeded: int = 0
@@ -83,98 +84,97 @@ class Engine:
 
     def run(self, lines: Sequence[bytes | None], first: int, *, until_s: float) -> Written:
         """The block that begins with line number `first`; raises `OutOfTimeError`."""
-        results: list[bytes | LanewayError | None] = [None] * len(lines)
-        requests: dict[int, Request] = {}
-        custom_ids: dict[int, str | None] = {}
-        for place, raw in enumerate(lines):
-            try:
-                request = None if raw is None else read_line(raw, endpoint=self._endpoint)
-            except RefusedLineError as refused:
-                results[place], custom_ids[place] = refused.error, refused.custom_id
-            else:
-                if request is not None:
-                    requests[place] = request
-                elif raw is None:
-                    results[place] = TOO_LONG
-        self._answer(requests, results, until_s)
-        for place, request in requests.items():
-            custom_ids[place] = request.custom_id
-        return self._write(lines, first, results, custom_ids)
-
-    def _answer(
-        self,
-        requests: dict[int, Request],
-        results: list[bytes | LanewayError | None],
-        until_s: float,
-    ) -> None:
-        """Put the answer to each request, or its error, at its place in `results`."""
-        groups: dict[Shapes, list[int]] = {}
-        alone: list[int] = []
-        for place, request in requests.items():
-            shapes = self._bulk.shapes(request.body) if self._bulk.usable else None
-            if shapes is None:
-                alone.append(place)
-            else:
-                groups.setdefault(shapes, []).append(place)
-        for shapes, places in groups.items():
+        block = _Block(lines, first)
+        self._read(block)
+        for shapes, places in block.columns.items():
             step = max(1, self._rows_max // self._bulk.rows(shapes))
             for at in range(0, len(places), step):
-                alone += self._columns(requests, places[at : at + step], shapes, results, until_s)
+                self._run_columns(block, places[at : at + step], shapes, until_s)
         step = max(PREPARED_MAX, self._rows_max)
-        for at in range(0, len(alone), step):
-            self._singly(requests, alone[at : at + step], results, until_s)
+        for at in range(0, len(block.alone), step):
+            self._singly(block, block.alone[at : at + step], until_s)
+        return self._write(block)
 
-    def _columns(
-        self,
-        requests: dict[int, Request],
-        places: list[int],
-        shapes: Shapes,
-        results: list[bytes | LanewayError | None],
-        until_s: float,
-    ) -> list[int]:
-        """Run requests of one shape as columns; gives those that have to be judged one by one."""
-        bodies = [requests[place].body for place in places]
-        deadline_s = self._deadline_s(until_s)
+    def _read(self, block: _Block) -> None:
+        """Read each line; what most lines are is told apart without a call."""
+        endpoint, loads = self._endpoint, orjson.loads
+        shapes_of = self._bulk.shapes if self._bulk.usable else _none
+        for place, raw in enumerate(block.lines):
+            try:
+                line = loads(raw)  # type: ignore[arg-type]  # None is refused like any other line
+                custom_id, body = line["custom_id"], line["body"]
+                plain = (
+                    line["url"] == endpoint
+                    and line["method"] == "POST"
+                    and custom_id.__class__ is str
+                    and 0 < len(custom_id) <= CUSTOM_ID_LENGTH_MAX
+                    and body.__class__ is dict
+                )
+            except (KeyError, TypeError, ValueError):
+                plain = False
+            if not plain:
+                self._read_odd(block, place, raw)
+                continue
+            block.requests[place] = (custom_id, body)
+            shapes = shapes_of(body)
+            if shapes is None:
+                block.alone.append(place)
+            else:
+                block.columns[shapes].append(place)
+
+    def _read_odd(self, block: _Block, place: int, raw: bytes | None) -> None:
+        if raw is None:
+            block.errors[place] = TOO_LONG
+            return
         try:
-            answers = self._bulk.run(bodies, shapes, deadline_s)
-        except DeadlineExceededError as error:
-            self._check_time(until_s, error)
-            return places
-        except LanewayError:
-            return places
-        if answers is None:
-            return places
-        for place, answer in zip(places, answers, strict=True):
-            results[place] = answer
-        return []
+            request = read_line(raw, endpoint=self._endpoint)
+        except RefusedLineError as refused:
+            block.errors[place], block.custom_ids[place] = refused.error, refused.custom_id
+            return
+        if request is not None:
+            block.requests[place] = request
+            block.alone.append(place)
 
-    def _singly(
-        self,
-        requests: dict[int, Request],
-        places: Sequence[int],
-        results: list[bytes | LanewayError | None],
-        until_s: float,
+    def _run_columns(
+        self, block: _Block, places: list[int], shapes: Shapes, until_s: float
     ) -> None:
+        """Run requests of one shape as columns, or leave them to be judged one by one."""
+        requests = [block.requests[place] for place in places]
+        try:
+            found = self._bulk.run(
+                [body for _, body in requests], shapes, self._deadline_s(until_s)
+            )
+        except LanewayError as error:
+            self._check_time(until_s, error)
+            found = None
+        if found is None:
+            block.alone += places
+            return
+        form = answer_form(self._batch_id, found.form)
+        first, dumps, output = block.first, orjson.dumps, block.output
+        for place, (custom_id, _), *data in zip(places, requests, *found.data, strict=True):
+            number = first + place
+            output[place] = form % (number, dumps(custom_id), number, *data)
+
+    def _singly(self, block: _Block, places: Sequence[int], until_s: float) -> None:
         """Prepare requests one by one, and run them in the stacks that fit."""
         ready: list[tuple[int, Prepared]] = []
         for place in places:
-            prepared = self._guarded(self._prepare, requests[place].body)
+            prepared = self._guarded(self._prepare, block.requests[place][1])
             if isinstance(prepared, LanewayError):
-                results[place] = prepared
+                block.errors[place] = prepared
             else:
                 ready.append((place, prepared))
         for stack in self._stacker.plan([prepared for _, prepared in ready]):
-            self._run_stack([ready[index] for index in stack], results, until_s)
+            self._run_stack(block, [ready[index] for index in stack], until_s)
 
     def _prepare(self, body: dict[str, Any]) -> Prepared:
         return self._served.prepare(self._validate(body))
 
     def _run_stack(
-        self,
-        stack: Sequence[tuple[int, Prepared]],
-        results: list[bytes | LanewayError | None],
-        until_s: float,
+        self, block: _Block, stack: Sequence[tuple[int, Prepared]], until_s: float
     ) -> None:
+        """Run requests together; where that fails, each alone."""
         deadline_s = self._deadline_s(until_s)
         try:
             outputs = self._stacker.run([prepared for _, prepared in stack], deadline_s)
@@ -182,12 +182,18 @@ class Engine:
             self._check_time(until_s, error)
             if len(stack) > 1:
                 for member in stack:
-                    self._run_stack([member], results, until_s)
+                    self._run_stack(block, [member], until_s)
             else:
-                results[stack[0][0]] = self._as_failure(error)
+                block.errors[stack[0][0]] = self._as_failure(error)
             return
         for (place, prepared), arrays in zip(stack, outputs, strict=True):
-            results[place] = self._guarded(lambda given: self._encoded(*given), (prepared, arrays))
+            body = self._guarded(lambda given: self._encoded(*given), (prepared, arrays))
+            if isinstance(body, LanewayError):
+                block.errors[place] = body
+            else:
+                name, number = block.requests[place][0], block.first + place
+                form = answer_form(self._batch_id, b"%b")
+                block.output[place] = form % (number, orjson.dumps(name), number, body)
 
     def _encoded(self, prepared: Prepared, arrays: Any) -> bytes:
         header, tails = encode(self._served.finish(prepared, arrays))
@@ -220,27 +226,39 @@ class Engine:
         if isinstance(error, DeadlineExceededError) and time.monotonic() >= until_s:
             raise OutOfTimeError from error
 
-    def _write(
-        self,
-        lines: Sequence[bytes | None],
-        first: int,
-        results: Sequence[bytes | LanewayError | None],
-        custom_ids: dict[int, str | None],
-    ) -> Written:
-        written = Written()
-        output = written.output
-        for place, result in enumerate(results):
-            number = first + place
-            if isinstance(result, bytes):
-                custom_id = custom_ids[place] or ""
-                written.succeeded += 1
-                output += (answer_opening(self._batch_id, number, custom_id), result, ANSWER_END)
-            elif result is None:
-                written.blank += 1
-            else:
-                line = error_line(self._batch_id, number, custom_ids.get(place), result)
-                _refuse(written, lines[place], line)
+    def _write(self, block: _Block) -> Written:
+        written = Written(output=[line for line in block.output if line is not None])
+        written.succeeded = len(written.output)
+        for place in sorted(block.errors):
+            request = block.requests.get(place)
+            custom_id = block.custom_ids.get(place) if request is None else request[0]
+            line = error_line(self._batch_id, block.first + place, custom_id, block.errors[place])
+            _refuse(written, block.lines[place], line)
+        written.blank = len(block.lines) - written.succeeded - len(written.errors)
         return written
+
+
+class _Block:
+    """A block on its way: what each line is, and what became of it, by its place."""
+
+    __slots__ = (
+        "alone", "columns", "custom_ids", "errors", "first", "lines", "output", "requests",
+    )  # fmt: skip
+
+    def __init__(self, lines: Sequence[bytes | None], first: int) -> None:
+        self.lines = lines
+        self.first = first
+        self.requests: dict[int, tuple[str, dict[str, Any]]] = {}
+        self.columns: defaultdict[Shapes, list[int]] = defaultdict(list)
+        self.alone: list[int] = []
+        self.output: list[bytes | None] = [None] * len(lines)
+        self.errors: dict[int, LanewayError] = {}
+        self.custom_ids: dict[int, str | None] = {}
+        """Of lines that are no requests."""
+
+
+def _none(_: object) -> None:
+    return None
 
 
 def refuse_all(

@@ -71,21 +71,17 @@ def is_blank(raw: bytes | None) -> bool:
     return raw is not None and not raw.strip()
 
 
-def answer_opening(batch_id: str, number: int, custom_id: str) -> bytes:
-    """An output line up to the body of its response; `ANSWER_END` follows the body."""
-    return (
-        b'{"id":"%b-%d","custom_id":%b,"response":{"status_code":200,"request_id":"%b-%d","body":'
-        % (
-            (name := batch_id.encode()),
-            number,
-            orjson.dumps(custom_id),
-            name,
-            number,
+def answer_form(batch_id: str, body: bytes) -> bytes:
+    """A line of the output, of bytes' `%`: number, custom_id as JSON, number, then what `body` takes."""
+    name = batch_id.encode()
+    return b"".join(
+        (
+            b'{"id":"%b-%%d","custom_id":%%b,"response":{"status_code":200,"request_id":' % name,
+            b'"%b-%%d","body":' % name,
+            body,
+            b'},"error":null}\n',
         )
     )
-
-
-ANSWER_END: Final = b'},"error":null}\n'
 
 
 def error_line(batch_id: str, number: int, custom_id: str | None, error: LanewayError) -> bytes:

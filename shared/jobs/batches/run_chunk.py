@@ -20,6 +20,7 @@ from shared.errors import (
     NotFoundError,
     UnavailableError,
 )
+from shared.jobs.batches.collecting import rare_collections
 from shared.jobs.batches.ending import finish_if_done
 from shared.jobs.batches.engine import Engine, OutOfTimeError, Written, refuse_all
 from shared.jobs.batches.files import ERRORS, LINES_TYPE, OUTPUT, REFUSED, file_key
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from shared.results.objects import ObjectStore, ObjectWriter
     from shared.schema.request import InferenceRequest
 
-BLOCK_LINES: Final = 1024
+BLOCK_LINES: Final = 256
 LOOK_S: Final = 10.0
 """How often a run looks whether its batch still runs."""
 RETRY_S: Final = 5.0
@@ -167,7 +168,7 @@ class _Run:
         except LanewayError as error:
             self._refuse(error)
             return
-        with lease as served:
+        with lease as served, rare_collections():
             engine = Engine(
                 model,
                 served,
