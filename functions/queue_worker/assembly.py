@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from functions.queue_worker.service import CHUNKS
 from shared.aws import make_client
 from shared.inference.loading import open_sessions
+from shared.jobs.batches.run_chunk import ChunkRunner, ChunkWorker
 from shared.jobs.clock import system_clock
 from shared.jobs.parallel import Parallel
 from shared.jobs.rules import JobRules
@@ -13,7 +15,9 @@ from shared.jobs.submit import Jobs
 from shared.jobs.work import Worker
 from shared.limits import LAMBDA_MEMORY_MIB_PER_VCPU, MIB
 from shared.queues.sqs import SqsQueue
+from shared.results.batches_dynamodb import DynamoBatchStore
 from shared.results.dynamodb import DynamoJobStore
+from shared.results.objects_s3 import S3ObjectStore
 from shared.results.s3 import S3PayloadStore
 from shared.schema.compiled import load_validators
 
@@ -77,8 +81,30 @@ def make_worker(
     )
 
 
+def make_chunk_runner(settings: QueueWorkerSettings, worker: Worker) -> ChunkRunner | None:
+    """What runs chunks of batches with the worker's models; None in a stage without batches."""
+    chunks = worker.queues.get((settings.pool, CHUNKS))
+    if chunks is None or not settings.batches_table:
+        return None
+    reporter = worker.reporter
+    return ChunkRunner(
+        ChunkWorker(
+            catalog=worker.catalog,
+            sessions=worker.sessions,
+            validate=worker.validate,
+            batches=DynamoBatchStore(make_client("dynamodb"), table=settings.batches_table),
+            objects=S3ObjectStore(make_client("s3"), bucket=settings.bucket),
+            chunks=chunks,
+            finish=SqsQueue(make_client("sqs"), url=settings.finish_queue),
+            clock=worker.clock,
+            timeout_s=worker.rules.timeout_s,
+            report=lambda error: reporter.defect(error, None),
+        )
+    )
+
+
 def queue_names(settings: QueueWorkerSettings) -> dict[str, str]:
-    """Latency classes by the names of the queues that the pool's worker consumes."""
+    """Latency classes, and `chunks`, by the names of the queues that the pool's worker consumes."""
     return {
         url.rpartition("/")[2]: latency_class
         for latency_class, url in settings.queues[settings.pool].items()

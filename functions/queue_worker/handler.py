@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from functions.queue_worker.assembly import make_worker, queue_names
+from functions.queue_worker.assembly import make_chunk_runner, make_worker, queue_names
 from functions.queue_worker.service import make_handler
 from shared.catalog import load_catalog
 from shared.job_telemetry import JobTelemetry
@@ -22,18 +22,18 @@ _telemetry = JobTelemetry(
     pool=_settings.pool,
     log_level=_settings.log_level,
 )
+_worker = make_worker(
+    _settings,
+    catalog=load_catalog(PACKAGE / "catalog.json"),
+    package=PACKAGE,
+    # Set by Lambda; absent wherever else the package is tried out.
+    memory_mib=int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", LAMBDA_MEMORY_MIB_PER_VCPU)),
+    reporter=_telemetry,
+)
 handler = make_handler(
-    make_worker(
-        _settings,
-        catalog=load_catalog(PACKAGE / "catalog.json"),
-        package=PACKAGE,
-        # Set by Lambda; absent wherever else the package is tried out.
-        memory_mib=int(
-            os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", LAMBDA_MEMORY_MIB_PER_VCPU)
-        ),
-        reporter=_telemetry,
-    ),
+    _worker,
     consumed=queue_names(_settings),
     telemetry=_telemetry,
     margin_s=_settings.deadline_margin_ms / 1000,
+    chunks=make_chunk_runner(_settings, _worker),
 )

@@ -1,6 +1,7 @@
 """Works on SQS events: records become deliveries, `run_delivery` works on them, outcomes become the answer.
 
-Which latency class a record has follows from the queue that it came from.
+Which latency class a record has, or that it is a chunk of a batch, follows from the queue that it
+came from.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from shared.job_telemetry import JobTelemetry
+    from shared.jobs.batches.run_chunk import ChunkRunner
     from shared.jobs.work import Worker
     from shared.queues.protocol import Delivery, Queue
 
+CHUNKS: Final = "chunks"
+"""The kind of a pool's queue that carries chunks of batches."""
 LEASE_MARGIN_S: Final = 5.0
 """A lease outlives its invocation by so much: whoever may still be publishing is waited for."""
 
@@ -32,24 +36,29 @@ def make_handler(
     consumed: Mapping[str, str],
     telemetry: JobTelemetry,
     margin_s: float,
+    chunks: ChunkRunner | None = None,
 ) -> Callable[[Mapping[str, Any], Any], dict[str, Any]]:
-    """The Lambda handler of a worker; `consumed`: latency classes by the names of its queues."""
+    """The Lambda handler of a worker.
+
+    `consumed`: latency classes, or `chunks`, by the names of its queues; `chunks` None: no batches.
+    """
     runner = JobRunner(worker)
 
     def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         remaining_s = context.get_remaining_time_in_millis() / 1000
         telemetry.begin(context)
         records = event["Records"]
-        latency_class = consumed[records[0]["eventSourceARN"].rpartition(":")[2]]
+        kind = consumed[records[0]["eventSourceARN"].rpartition(":")[2]]
         deliveries = [from_record(record) for record in records]
-        outcomes = runner.run_delivery(
-            deliveries,
-            latency_class=latency_class,
-            lease=Lease(context.aws_request_id, worker.clock() + remaining_s + LEASE_MARGIN_S),
-            until_s=time.monotonic() + remaining_s - margin_s,
-        )
-        queue = worker.queues[worker.pool, latency_class]
-        failed = _conclude(worker, queue, deliveries, outcomes)
+        lease = Lease(context.aws_request_id, worker.clock() + remaining_s + LEASE_MARGIN_S)
+        until_s = time.monotonic() + remaining_s - margin_s
+        if kind == CHUNKS and chunks is not None:
+            outcomes = chunks.run_delivery(deliveries, lease=lease, until_s=until_s)
+        else:
+            outcomes = runner.run_delivery(
+                deliveries, latency_class=kind, lease=lease, until_s=until_s
+            )
+        failed = _conclude(worker, worker.queues[worker.pool, kind], deliveries, outcomes)
         return {"batchItemFailures": [{"itemIdentifier": name} for name in failed]}
 
     return handler

@@ -12,14 +12,17 @@ from moto import mock_aws
 
 from cli.testing.event_source import EventSource
 from cli.testing.lambdas import LocalFunction
-from functions.queue_worker.assembly import make_worker, queue_names
+from functions.queue_worker.assembly import make_chunk_runner, make_worker, queue_names
 from functions.queue_worker.service import make_handler
 from functions.sweeper.service import make_handler as make_sweeper
 from shared.catalog import parse_catalog
 from shared.job_telemetry import JobTelemetry
+from shared.jobs.batches.messages import chunk_message
 from shared.jobs.submission import Submission
 from shared.queues.sqs import SqsQueue
 from shared.repository import compile_catalog, read_repository
+from shared.results.batches import BatchKey
+from shared.results.batches_table import table_definition as batches_definition
 from shared.results.store import JobKey
 from shared.results.table import table_definition
 from shared.schema.compile import export_validators
@@ -42,15 +45,18 @@ class Stage:
         s3.create_bucket(Bucket=name)
         self.urls = {
             kind: sqs.create_queue(QueueName=f"{name}-{kind}")["QueueUrl"]
-            for kind in ("async", "batch", "dlq", "webhooks")
+            for kind in ("async", "batch", "chunks", "dlq", "webhooks", "finish")
         }
-        shared = {"async": self.urls["async"], "batch": self.urls["batch"]}
+        boto3.client("dynamodb").create_table(**batches_definition(f"{name}-batches"))
+        shared = {kind: self.urls[kind] for kind in ("async", "batch", "chunks")}
         common = {
             "stage": "dev",
             "jobs_table": f"{name}-jobs",
             "bucket": name,
             "queues": {"shared": shared},
             "webhooks_queue": self.urls["webhooks"],
+            "batches_table": f"{name}-batches",
+            "finish_queue": self.urls["finish"],
         }
         self.settings = QueueWorkerSettings.from_env(
             QueueWorkerSettings(
@@ -77,11 +83,13 @@ class Stage:
             consumed=queue_names(self.settings),
             telemetry=telemetry,
             margin_s=1.0,
+            chunks=make_chunk_runner(self.settings, self.worker),
         )
+        self.function = LocalFunction("worker", handler, timeout_s=60)
         self.queue = SqsQueue(sqs, url=self.urls["async"])
         self.source = EventSource(
             self.queue,
-            LocalFunction("worker", handler, timeout_s=60),
+            self.function,
             name=self.urls["async"].rpartition("/")[2],
         )
         sweep = SweeperSettings.from_env(SweeperSettings(**common).to_env())
@@ -222,3 +230,15 @@ def test_the_sweeper_sends_what_was_lost_and_says_how_much(stage, capsys):
     ]
     assert stage.row(key).status == "succeeded"
     assert len(stage.messages("webhooks")) == 1
+
+
+def test_what_comes_from_the_queue_of_chunks_is_a_chunk(stage):
+    queue = SqsQueue(boto3.client("sqs"), url=stage.urls["chunks"])
+    queue.send(chunk_message(BatchKey("default", "gone"), 3), tenant="default")
+    source = EventSource(queue, stage.function, name=stage.urls["chunks"].rpartition("/")[2])
+
+    [poll] = source.drain()
+
+    assert (poll.error, poll.failed) == (None, ())
+    [dead] = stage.messages("dlq")
+    assert dead.attributes["reason"].startswith("no batch default/gone is known")
