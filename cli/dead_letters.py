@@ -17,6 +17,7 @@ done for stays, unless its deletion is asked for. Speaks to no terminal.
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -27,7 +28,7 @@ from shared.results.rows import JobKey
 from shared.schema.status import TERMINAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Container, Generator
 
     from cli.stage_jobs import DeadLetters, StageJobs
     from shared.queues.protocol import Delivery
@@ -60,8 +61,13 @@ class Letter:
     message: SubmissionMessage | None = None
 
 
-def letters(stage: StageJobs, place: DeadLetters, *, limit: int) -> Generator[Letter]:
-    """Up to `limit` messages of a queue, each once; they are visible to others again afterwards."""
+def letters(
+    stage: StageJobs, place: DeadLetters, *, limit: int, removed: Container[str] = ()
+) -> Generator[Letter]:
+    """Up to `limit` messages of a queue, each once; they are visible to others again afterwards.
+
+    `removed`: ids of messages that the caller took off the queue meanwhile.
+    """
     seen: dict[str, Delivery] = {}
     try:
         while len(seen) < limit:
@@ -70,12 +76,27 @@ def letters(stage: StageJobs, place: DeadLetters, *, limit: int) -> Generator[Le
                 return
             for delivery in found:
                 place.queue.extend(delivery, visibility_s=HELD_S)
-                if delivery.message_id not in seen:
-                    seen[delivery.message_id] = delivery
+                is_new = delivery.message_id not in seen
+                seen[delivery.message_id] = delivery
+                if is_new:
                     yield judge(stage, place, delivery)
     finally:
-        for delivery in seen.values():
-            place.queue.hand_back(delivery)
+        for name, delivery in seen.items():
+            if name not in removed:
+                place.queue.hand_back(delivery)
+
+
+def redrive_all(
+    stage: StageJobs, place: DeadLetters, *, limit: int, delete: bool
+) -> Generator[tuple[Letter, Outcome]]:
+    """Redrive a queue's messages one by one. Raises as `redrive` does."""
+    removed: set[str] = set()
+    with closing(letters(stage, place, limit=limit, removed=removed)) as found:
+        for letter in found:
+            outcome = redrive(stage, letter, delete=delete)
+            if outcome != "left":
+                removed.add(letter.delivery.message_id)
+            yield letter, outcome
 
 
 def judge(stage: StageJobs, place: DeadLetters, delivery: Delivery) -> Letter:

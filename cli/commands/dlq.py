@@ -102,15 +102,14 @@ def _redrive_all(
 ) -> None:
     from rich.progress import Progress
 
-    from cli.dead_letters import letters
-    from cli.dead_letters import redrive as redrive_one
+    from cli.dead_letters import redrive_all
 
     with Progress(console=console(stderr=True), transient=True) as progress:
         for place in places:
             task = progress.add_task(place.name, total=min(limit, place.queue.depth()))
-            with closing(letters(opened, place, limit=limit)) as found:
-                for letter in found:
-                    done[redrive_one(opened, letter, delete=delete), letter.state] += 1
+            with closing(redrive_all(opened, place, limit=limit, delete=delete)) as found:
+                for letter, outcome in found:
+                    done[outcome, letter.state] += 1
                     progress.advance(task)
 
 

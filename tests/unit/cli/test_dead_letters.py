@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from cli.dead_letters import letters, redrive
+from cli.dead_letters import letters, redrive_all
 from cli.stage_jobs import DeadLetters, StageJobs
 from shared.errors import UnavailableError
 from shared.jobs.messages import reference
@@ -59,8 +59,8 @@ class Desk:
         return list(letters(self.stage, self.place, limit=limit))
 
     def redrive(self, *, delete=False):
-        found = letters(self.stage, self.place, limit=100)
-        return [redrive(self.stage, letter, delete=delete) for letter in found]
+        found = redrive_all(self.stage, self.place, limit=100, delete=delete)
+        return [outcome for _, outcome in found]
 
 
 @pytest.fixture
