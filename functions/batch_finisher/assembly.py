@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from shared.aws import make_client
 from shared.jobs.batches.finish import FinishWorker
+from shared.jobs.batches.messages import CHUNKS
 from shared.jobs.batches.sweep import SweepWorker
 from shared.jobs.clock import system_clock
 from shared.queues.sqs import SqsQueue
@@ -42,9 +43,9 @@ def make_finisher(settings: BatchFinisherSettings, *, clock: Clock = system_cloc
         split=SqsQueue(sqs, url=settings.split_queue),
         finish=finish,
         chunks={
-            pool: SqsQueue(sqs, url=urls["chunks"])
+            pool: SqsQueue(sqs, url=urls[CHUNKS])
             for pool, urls in settings.queues.items()
-            if "chunks" in urls
+            if CHUNKS in urls
         },
         clock=clock,
     )

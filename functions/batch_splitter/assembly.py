@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from shared.aws import make_client
+from shared.jobs.batches.messages import CHUNKS
 from shared.jobs.batches.split import SplitWorker
 from shared.jobs.batches.submit import Batches
 from shared.jobs.clock import system_clock
@@ -34,9 +35,9 @@ def make_splitter(
     store = DynamoBatchStore(make_client("dynamodb"), table=settings.batches_table)
     split = SqsQueue(sqs, url=settings.split_queue)
     chunks = {
-        pool: SqsQueue(sqs, url=urls["chunks"])
+        pool: SqsQueue(sqs, url=urls[CHUNKS])
         for pool, urls in settings.queues.items()
-        if "chunks" in urls
+        if CHUNKS in urls
     }
     worker = SplitWorker(
         batches=store,

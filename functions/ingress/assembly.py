@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from functions.api_gateway import serve
+from functions.ingress.batches import PRESIGNED_S, BatchCalls
 from functions.ingress.jobs import JobCalls
 from shared.aws import make_client
 from shared.jobs.ask import AcceptedJobs
+from shared.jobs.batches.messages import CHUNKS
+from shared.jobs.batches.submit import Batches
 from shared.jobs.clock import system_clock
 from shared.jobs.rules import JobRules
 from shared.jobs.submit import Jobs
 from shared.queues.sqs import SqsQueue
+from shared.results.batches_dynamodb import DynamoBatchStore
 from shared.results.dynamodb import DynamoJobStore
+from shared.results.objects_s3 import S3ObjectStore
 from shared.results.s3 import S3PayloadStore
 
 if TYPE_CHECKING:
@@ -71,6 +77,35 @@ def make_jobs(
     )
     accepted = AcceptedJobs(store=store, payloads=payloads, clock=clock)
     return JobCalls(jobs, accepted, public_url=settings.public_url)
+
+
+def make_batches(
+    settings: IngressSettings,
+    *,
+    catalog: Catalog,
+    connect: Callable[[], Clients],
+    clock: Clock = system_clock,
+) -> BatchCalls | None:
+    """The calls about batches; None for a stage that keeps none, which connects to nothing."""
+    if not settings.batches_table:
+        return None
+    clients = connect()
+    objects = S3ObjectStore(clients.s3, bucket=settings.bucket)
+    batches = Batches(
+        catalog=catalog,
+        store=DynamoBatchStore(clients.dynamodb, table=settings.batches_table),
+        split=SqsQueue(clients.sqs, url=settings.split_queue),
+        finish=SqsQueue(clients.sqs, url=settings.finish_queue),
+        pools=frozenset(pool for pool, urls in settings.queues.items() if CHUNKS in urls),
+        rules=JobRules.of(settings),
+        clock=clock,
+    )
+    return BatchCalls(
+        batches,
+        bucket=settings.bucket,
+        presign=partial(objects.presign_get, expires_s=PRESIGNED_S),
+        public_url=settings.public_url,
+    )
 
 
 def make_handler(

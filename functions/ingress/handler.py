@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 import boto3
 from botocore.config import Config
 
-from functions.ingress.assembly import connect, make_handler, make_jobs
+from functions.ingress.assembly import connect, make_batches, make_handler, make_jobs
 from functions.ingress.readiness import LambdaReadiness
 from functions.ingress.service import IngressService
 from shared.catalog import load_catalog
@@ -21,6 +22,7 @@ PACKAGE: Final = Path(__file__).parents[2]
 _TIMEOUTS: Final = Config(connect_timeout=1, read_timeout=20, retries={"total_max_attempts": 1})
 
 _settings = IngressSettings.from_env(os.environ)
+_connect = cache(connect)
 _catalog = load_catalog(PACKAGE / "catalog.json")
 handler = make_handler(
     IngressService(
@@ -32,7 +34,8 @@ handler = make_handler(
             cache_s=_settings.ready_cache_s,
         ),
         package=PACKAGE,
-        jobs=make_jobs(_settings, catalog=_catalog, connect=connect),
+        jobs=make_jobs(_settings, catalog=_catalog, connect=_connect),
+        batches=make_batches(_settings, catalog=_catalog, connect=_connect),
     ),
     telemetry=Telemetry(
         service="laneway-ingress",

@@ -13,6 +13,7 @@ import orjson
 
 from functions.api_gateway import HttpRequest, Response, json_response
 from functions.ingress import descriptions
+from functions.ingress.batches import BatchCalls
 from functions.ingress.index import list_index, read_only_ready, why_not_realtime
 from functions.ingress.jobs import JobCalls
 from shared.errors import (
@@ -49,9 +50,11 @@ class IngressService:
         readiness: Readiness,
         package: Path,
         jobs: JobCalls | None = None,
+        batches: BatchCalls | None = None,
     ) -> None:
         self._settings = settings
         self._jobs = jobs
+        self._batches = batches
         self._catalog = catalog
         self._readiness = readiness
         self._package = package
@@ -164,6 +167,13 @@ class IngressService:
             raise NotSupportedError("this stage keeps no jobs: it was deployed without their table")
         return self._jobs
 
+    @property
+    def batches(self) -> BatchCalls:
+        """The calls about batches; raises `NotSupportedError` in a stage that keeps none."""
+        if self._batches is None:
+            raise NotSupportedError("this stage keeps no batches: it was deployed without a table")
+        return self._batches
+
     def _pool_healths(self) -> dict[str, Health]:
         """The health of each pool that has realtime models, asked at the same time."""
         pools = list(
@@ -206,7 +216,12 @@ def _of_jobs(method: Callable[..., Response]) -> Callable[..., Response]:
     return lambda service, request, **parts: method(service.jobs, request, **parts)
 
 
+def _of_batches(method: Callable[..., Response]) -> Callable[..., Response]:
+    return lambda service, request, **parts: method(service.batches, request, **parts)
+
+
 _JOB: Final = r"/v2/jobs/(?P<job>[^/]+)"
+_BATCH: Final = r"/v2/batches/(?P<batch>[^/]+)"
 
 _ROUTES: Final = (
     _route(r"/v2", _GET, IngressService.server),
@@ -233,6 +248,10 @@ _ROUTES: Final = (
     _route(rf"{_JOB}/cancel", _POST, _of_jobs(JobCalls.cancel)),
     _route(rf"{_JOB}/result", _GET, _of_jobs(JobCalls.result)),
     _route(r"/v2/uploads", _POST, _of_jobs(JobCalls.upload)),
+    _route(r"/v2/batches", _GET_POST, _of_batches(BatchCalls.collection)),
+    _route(_BATCH, _GET, _of_batches(BatchCalls.batch)),
+    _route(rf"{_BATCH}/cancel", _POST, _of_batches(BatchCalls.cancel)),
+    _route(rf"{_BATCH}/retry", _POST, _of_batches(BatchCalls.retry)),
     _route(r"/openapi\.json", _GET, IngressService.openapi, local_only=True),
     _route(r"/docs", _GET, IngressService.docs, local_only=True),
 )

@@ -11,6 +11,8 @@ from shared.results.batches import BatchKey
 SCHEMA_VERSION: Final = 1
 BATCH: Final = "batch"
 CHUNK: Final = "chunk"
+CHUNKS: Final = "chunks"
+"""The name of a pool's queue of chunks, among its queues."""
 
 
 class UnreadableError(ValueError):
