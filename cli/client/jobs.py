@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 JobClass = Literal["async", "batch"]
 JOBS_PATH: Final = "/v2/jobs"
+OPTIONS_BYTES: Final = 64 * 1024
+"""Room left in a submission for what is said beside its input."""
 POLL_FIRST_S: Final = 0.1
 POLL_FACTOR: Final = 1.5
 POLL_MAX_S: Final = 5.0
@@ -171,7 +173,7 @@ def needs_upload(source: JobInput) -> bool:
     size_bytes = len(source.body)
     if source.header_length is not None:
         size_bytes = size_bytes * 4 // 3
-    return size_bytes > BODY_BYTES_MAX - 64 * 1024
+    return size_bytes > BODY_BYTES_MAX - OPTIONS_BYTES
 
 
 def job_path(job: str | Job) -> str:
