@@ -26,7 +26,10 @@ class Example:
 
 
 def examples(repository: Repository) -> list[Example]:
-    """One example for each model that answers in real time; real ones first, then short ones."""
+    """One example for each model that answers in real time; real ones first, then short ones.
+
+    Last those of models that take no JSON (FP16, BF16): theirs have no inputs, and are refused.
+    """
     golden = golden_requests(repository.folder)
     found = [
         Example(entry.name, golden.get(entry.name) or _made_up(entry), entry.name in golden)
@@ -38,7 +41,9 @@ def examples(repository: Repository) -> list[Example]:
             f"No model in {repository.folder} answers in real time. Add one: "
             "laneway models add FILE --name NAME"
         )
-    return sorted(found, key=lambda e: (not e.is_real, len(json.dumps(e.request))))
+    return sorted(
+        found, key=lambda e: (not e.is_real, not e.request["inputs"], len(json.dumps(e.request)))
+    )
 
 
 def _made_up(entry: ModelEntry) -> dict[str, Any]:

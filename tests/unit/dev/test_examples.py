@@ -7,11 +7,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from onnx import TensorProto, helper, save
 
 from cli.dev.examples import examples
 from cli.dev.failures import DevError
 from cli.dev.state import AwsAccess, Running
 from cli.dev.terminal import commands
+from cli.models.add import add
 from shared.repository import read_repository
 
 RUNNING = Running(
@@ -32,6 +34,21 @@ def test_a_model_without_golden_answers_gets_zeros_in_its_shape(small_models):
     found = {example.model: example for example in examples(read_repository(small_models))}
     assert not found["scale"].is_real
     assert [tensor["name"] for tensor in found["scale"].request["inputs"]] == ["x"]
+
+
+def test_a_model_that_takes_no_json_comes_last(tmp_path):
+    for name, element in (("half", TensorProto.FLOAT16), ("whole", TensorProto.FLOAT)):
+        x = helper.make_tensor_value_info("x", element, ["rows", 3])
+        y = helper.make_tensor_value_info("y", element, ["rows", 3])
+        graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], name, [x], [y])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+        save(model, tmp_path / f"{name}.onnx")
+        add(tmp_path / f"{name}.onnx", tmp_path / "models", name=name)
+
+    assert [example.model for example in examples(read_repository(tmp_path / "models"))] == [
+        "whole",
+        "half",
+    ]
 
 
 def test_models_that_do_not_answer_in_real_time_have_none(small_models):
