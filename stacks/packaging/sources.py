@@ -9,6 +9,8 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Final
 
+from stacks.errors import PackagingError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -20,7 +22,8 @@ def modules_needed(root: Path, *entries: Path) -> list[Path]:
     """Every own source that the entries load, with the `__init__.py` of each package on the way.
 
     Paths are absolute; `root` is the project. An entry may lie outside the root (a model's
-    transform): it is read for its imports, but is not in the answer.
+    transform): it is read for its imports, but is not in the answer. PackagingError for a source that
+    is not Python.
     """
     found: set[Path] = set()
     waiting = list(entries)
@@ -29,10 +32,16 @@ def modules_needed(root: Path, *entries: Path) -> list[Path]:
         if source in found:
             continue
         found.add(source)
-        tree = ast.parse(source.read_bytes(), filename=str(source))
-        waiting += [path for name in _imports(tree.body) for path in _files_of(root, name)]
+        waiting += [path for name in _imports(_body(source)) for path in _files_of(root, name)]
         waiting += _packages_above(root, source)
     return sorted(path for path in found if path.is_relative_to(root) and _is_own(root, path))
+
+
+def _body(source: Path) -> list[ast.stmt]:
+    try:
+        return ast.parse(source.read_bytes(), filename=str(source)).body
+    except SyntaxError as error:
+        raise PackagingError(f"{source}, line {error.lineno}: {error.msg}") from error
 
 
 def _imports(body: list[ast.stmt]) -> Iterator[str]:

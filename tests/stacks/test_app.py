@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,19 @@ def test_a_mistake_is_told_in_a_line_without_a_traceback(context, message, tmp_p
 
     assert done.returncode == 1
     assert done.stderr.strip().startswith(message)
+    assert "Traceback" not in done.stderr
+
+
+def test_a_transform_that_is_not_python_is_told_with_its_line(small_models, tmp_path) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(small_models, models)
+    transform = next(models.glob("*/transform.py"))
+    transform.write_text("import numpy\ndef preprocess(:\n")
+
+    done = run_app(tmp_path, models=str(models))
+
+    assert done.returncode == 1
+    assert f"laneway: {transform}, line 2: " in done.stderr
     assert "Traceback" not in done.stderr
 
 
