@@ -152,15 +152,22 @@ def _notes(
         notes.append(f"requests to it are never run together: {manifest.stacking.reason}")
     size_bytes = sum(file.size_bytes for file in manifest.files)
     if size_bytes > ROOM_BYTES:
-        notes.append(
-            f"{size_bytes // MIB} MiB of {LAMBDA_PACKAGE_BYTES // MIB} MiB that a package may have, "
-            "layer and other models included: give it a pool of its own"
-        )
+        notes.append(_too_big(size_bytes))
     if not inspection.trial.ran:
         notes.append("write a golden.json with an input that it takes, so that `check` can run it")
     if not is_new:
         notes += _changes(folder, manifest)
     return notes
+
+
+def _too_big(size_bytes: int) -> str:
+    limit = f"{LAMBDA_PACKAGE_BYTES // MIB} MiB that a package may have"
+    if size_bytes >= LAMBDA_PACKAGE_BYTES:
+        return f"{size_bytes // MIB} MiB is more than the {limit}: quantize it, or it cannot be deployed"
+    return (
+        f"{size_bytes // MIB} MiB of {limit}, layer and other models included: "
+        "give it a pool of its own"
+    )
 
 
 def _whole(repository: Path) -> list[str]:

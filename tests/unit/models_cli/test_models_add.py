@@ -108,6 +108,34 @@ def test_a_pool_that_is_not_there_is_said(tmp_path, onnx_file):
     assert any("pool 'heavy' is not in pools.toml" in note for note in added.notes)
 
 
+@pytest.mark.parametrize(
+    ("size_mib", "way_out"), [(160, "pool of its own"), (251, "quantize it, or it cannot be")]
+)
+def test_a_model_too_big_for_a_package_is_said_with_the_way_out(tmp_path, size_mib, way_out):
+    size_bytes = size_mib * 1024 * 1024
+    weights = TensorProto(name="w", data_type=TensorProto.UINT8, dims=[size_bytes])
+    weights.data_location = TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value="weights.bin")
+    with (tmp_path / "weights.bin").open("wb") as file:
+        file.truncate(size_bytes)
+    graph = helper.make_graph(
+        [helper.make_node("Slice", ["w", "zero", "one"], ["b"]),
+         helper.make_node("Cast", ["b"], ["f"], to=TensorProto.FLOAT),
+         helper.make_node("Add", ["x", "f"], ["y"])],
+        "big",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 1])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", 1])],
+        [weights, helper.make_tensor("zero", TensorProto.INT64, [1], [0]),
+         helper.make_tensor("one", TensorProto.INT64, [1], [1])],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    onnx.save(model, tmp_path / "big.onnx")
+
+    added = add(tmp_path / "big.onnx", tmp_path / "models", name="big")
+
+    assert any(f"{size_mib} MiB" in note and way_out in note for note in added.notes)
+
+
 def test_the_summary_names_what_was_found_and_the_next_commands(tmp_path, onnx_file):
     repository = tmp_path / "new"
 
