@@ -26,11 +26,11 @@ def new_app() -> App:
 def compose(app: App, deployment: Deployment) -> None:
     """Add every stack of the deployment to the app."""
     stage = deployment.stage
-    storage = StorageStack(app, stage=stage)
     queues = QueuesStack(app, deployment=deployment)
+    storage = StorageStack(app, stage=stage)
+    storage.add_stack_dependency(queues)
     pools = PoolsStack(app, deployment=deployment, tables_key=storage.key)
     pools.add_stack_dependency(storage)
-    pools.add_stack_dependency(queues)
     ingress = IngressStack(
         app, deployment=deployment, keys_table=storage.keys_table, tables_key=storage.key
     )

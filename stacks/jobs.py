@@ -1,4 +1,4 @@
-"""The jobs stack: what serves the queue lane beside the pools. The sweeper and the webhooks' function."""
+"""The jobs stack: what serves the queue lane beside the pools. Sweeper, webhooks, batches."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from aws_cdk.aws_events_targets import LambdaFunction
 from shared.results.table import DUE, HOOKS, UNSENT
 from shared.settings import SweeperSettings, WebhooksSettings
 from stacks import names
+from stacks.parts.batch_functions import batch_finisher, batch_splitter
 from stacks.parts.function import LanewayFunction, control_layer, with_plugins_off
-from stacks.parts.job_resources import JobResources
+from stacks.parts.job_resources import CLASSES, JobResources
 from stacks.parts.permissions import allow, allow_below, allow_table
 from stacks.parts.queue_source import consume
 from stacks.queues import WEBHOOKS_TIMEOUT_S
@@ -56,6 +57,8 @@ class JobsStack(Stack):
         layer = control_layer(self, deployment.assets.control, stage=stage)
         _sweeper(self, layer)
         _webhooks(self, layer, public_url)
+        batch_splitter(self, deployment, layer=layer, tables_key=tables_key)
+        batch_finisher(self, deployment, layer=layer, tables_key=tables_key)
 
 
 def _sweeper(stack: JobsStack, layer: lambda_.ILayerVersion) -> None:
@@ -93,7 +96,7 @@ def _sweeper(stack: JobsStack, layer: lambda_.ILayerVersion) -> None:
         part,
         "SendAgain",
         actions=["sqs:SendMessage"],
-        resources=[*resources.every_queue_arn, resources.queue_arn(webhooks)],
+        resources=[*resources.queue_arns(*CLASSES), resources.queue_arn(webhooks)],
     )
     events.Rule(
         part,

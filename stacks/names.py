@@ -30,6 +30,21 @@ def queue_worker_function(stage: str, pool: str) -> str:
     return f"laneway-{stage}-{pool}-queue-worker"
 
 
+def chunk_worker_function(stage: str, pool: str) -> str:
+    """The function that runs chunks of a pool's batches."""
+    return f"laneway-{stage}-{pool}-chunk-worker"
+
+
+def batch_splitter_function(stage: str) -> str:
+    """The function that splits batches into chunks."""
+    return f"laneway-{stage}-batch-splitter"
+
+
+def batch_finisher_function(stage: str) -> str:
+    """The function that joins what became of a batch's chunks."""
+    return f"laneway-{stage}-batch-finisher"
+
+
 def sweeper_function(stage: str) -> str:
     """The function that looks after forgotten jobs."""
     return f"laneway-{stage}-sweeper"
@@ -60,14 +75,29 @@ def jobs_table(stage: str) -> str:
     return f"laneway-{stage}-jobs"
 
 
+def batches_table(stage: str) -> str:
+    """The table of batches and their chunks."""
+    return f"laneway-{stage}-batches"
+
+
 def bucket(stage: str, *, account: str, region: str) -> str:
     """The bucket of inputs, results and uploads; bucket names are taken once in the whole world."""
     return f"laneway-{stage}-{account}-{region}"
 
 
-def pool_queue(stage: str, pool: str, latency_class: str) -> str:
-    """The queue of a pool's jobs of one latency class."""
-    return f"laneway-{stage}-{pool}-{latency_class}"
+def pool_queue(stage: str, pool: str, kind: str) -> str:
+    """The queue of a pool's jobs of one latency class, or of its `chunks`."""
+    return f"laneway-{stage}-{pool}-{kind}"
+
+
+def split_queue(stage: str) -> str:
+    """The queue of batches to split, and of what begins one."""
+    return f"laneway-{stage}-batch-split"
+
+
+def finish_queue(stage: str) -> str:
+    """The queue of batches whose chunks are done."""
+    return f"laneway-{stage}-batch-finish"
 
 
 def webhooks_queue(stage: str) -> str:

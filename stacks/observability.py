@@ -13,6 +13,7 @@ from stacks.parts.alarms import AlarmMaker, alarms_topic
 from stacks.parts.budget import monthly_budget
 from stacks.parts.dashboard import StageDashboard
 from stacks.parts.metrics import FunctionMetrics, GatewayMetrics, ModelMetrics
+from stacks.parts.queue_watch import dashboard_rows, job_functions, watch_queues
 
 if TYPE_CHECKING:
     from aws_cdk import aws_cloudwatch as cloudwatch
@@ -39,6 +40,9 @@ class ObservabilityStack(Stack):
         gateway = GatewayMetrics(stage=stage, api_id=api_id)
         _watch_gateway(self, alarms, deployment, gateway)
         _watch_pools(alarms, deployment)
+        watch_queues(alarms, deployment)
+        for function in job_functions(deployment):
+            _watch_job_function(alarms, deployment, function)
         models = [_model_metrics(deployment, entry) for entry in deployment.realtime_models]
         for entry, metrics in zip(deployment.realtime_models, models, strict=True):
             _watch_model(alarms, deployment, entry, metrics)
@@ -52,6 +56,7 @@ class ObservabilityStack(Stack):
             models=models,
             functions=_pool_functions(deployment),
             alarms=alarms.names,
+            more=dashboard_rows(deployment),
         )
         CfnOutput(self, "AlarmsTopic", value=topic.topic_arn, description="Notified by every alarm")
 
@@ -106,6 +111,16 @@ def _watch_pools(alarms: AlarmMaker, deployment: Deployment) -> None:
                 threshold=0,
                 description=f"Pool {pool} started cold beyond its warm environments; raise its max",
             )
+
+
+def _watch_job_function(alarms: AlarmMaker, deployment: Deployment, function: str) -> None:
+    """Crashes alone: a throttled worker's messages wait on, and the alarm on lateness tells."""
+    alarms.above(
+        f"{function.removeprefix(f'laneway-{deployment.stage.name}-')}-crashes",
+        FunctionMetrics(stage=deployment.stage, function=function).error_percent,
+        threshold=deployment.stage.alarms.error_rate_percent,
+        description=f"Invocations of {function} that crashed or timed out, in percent",
+    )
 
 
 def _watch_function(

@@ -1,6 +1,6 @@
-"""The pools stack: of each pool a realtime function behind the alias `live`, and a queue worker.
+"""The pools stack: of each pool a realtime function behind the alias `live`, and workers.
 
-Both are deployed from the pool's one package.
+All are deployed from the pool's one package.
 """
 
 from __future__ import annotations
@@ -14,7 +14,13 @@ from shared.settings import RealtimeSettings
 from stacks import names
 from stacks.parts.function import LanewayFunction, control_layer, runtime_layer
 from stacks.parts.permissions import allow
-from stacks.parts.queue_worker import BLAS_ON_ONE_THREAD, QueueWorker, session_budget_mib
+from stacks.parts.queue_worker import (
+    BLAS_ON_ONE_THREAD,
+    QueueWorker,
+    chunk_feeds,
+    job_feeds,
+    session_budget_mib,
+)
 from stacks.parts.warm_alias import WarmAlias
 
 if TYPE_CHECKING:
@@ -54,14 +60,16 @@ class PoolsStack(Stack):
         for pool, spec in deployment.realtime_pools.items():
             _realtime(self, deployment, pool=pool, spec=spec, layers=layers)
         for pool in deployment.queue_pools:
-            QueueWorker(
-                self,
-                f"{pool}-queue-worker",
-                deployment=deployment,
-                pool=pool,
-                layers=layers,
-                tables_key=tables_key,
-            )
+            for feeds in (job_feeds(stage, pool), chunk_feeds(stage, pool)):
+                QueueWorker(
+                    self,
+                    feeds.function.removeprefix(f"laneway-{stage.name}-"),
+                    deployment=deployment,
+                    pool=pool,
+                    feeds=feeds,
+                    layers=layers,
+                    tables_key=tables_key,
+                )
 
 
 def _realtime(

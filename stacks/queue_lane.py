@@ -62,6 +62,10 @@ class QueueLane:
     taken over after this time, so it stays near the target of class async."""
     retention_s: int = 7 * _DAY_S
     """How long an ended job can be asked for, counted from the end of its ttl."""
+    chunk_timeout_s: int = 900
+    """Of one chunk of a batch, 8 MiB of lines: as long as Lambda allows, since nobody waits for one."""
+    chunks_concurrency: int = 10
+    """Chunks of one pool that run at the same time."""
     webhooks_concurrency: int = 10
     """A flood of slow receivers must not use up the account's concurrency."""
     input_places: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -72,11 +76,11 @@ class QueueLane:
     def __post_init__(self) -> None:
         if set(self.deliveries) != {"async", "batch"}:
             raise StageError(f"deliveries names {sorted(self.deliveries)}; name async and batch")
-        if not 1 <= self.worker_timeout_s <= LAMBDA_TIMEOUT_S_MAX:
-            raise StageError(
-                f"worker_timeout_s is {self.worker_timeout_s}; Lambda takes 1 to "
-                f"{LAMBDA_TIMEOUT_S_MAX}"
-            )
+        for name in ("worker_timeout_s", "chunk_timeout_s"):
+            if not 1 <= getattr(self, name) <= LAMBDA_TIMEOUT_S_MAX:
+                raise StageError(
+                    f"{name} is {getattr(self, name)}; Lambda takes 1 to {LAMBDA_TIMEOUT_S_MAX}"
+                )
         places = [place for places in self.input_places.values() for place in places]
         for place in (*places, *self.result_aliases.values()):
             _check_place(place)

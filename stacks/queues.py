@@ -1,13 +1,14 @@
-"""The queues stack: each pool's async and batch queue, and the webhooks' queue, with what is behind them."""
+"""The queues stack: each pool's queues, those of batches and of webhooks, with what is behind them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from aws_cdk import Stack
+from aws_cdk import Aws, Stack
+from aws_cdk import aws_iam as iam
 
 from stacks import names
-from stacks.parts.job_resources import CLASSES
+from stacks.parts.job_resources import CHUNKS, CLASSES
 from stacks.parts.queue import LanewayQueue
 from stacks.queue_lane import visibility_s
 
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
     from constructs import Construct
 
     from stacks.deployment import Deployment
+    from stacks.stages import Stage
 
 WEBHOOKS_TIMEOUT_S: Final = 60
+BATCH_FUNCTIONS_TIMEOUT_S: Final = 900
 WEBHOOKS_MAX_RECEIVES: Final = 30
 """Ten attempts, the receives inside their long waits, and room."""
 
@@ -42,6 +45,13 @@ class QueuesStack(Stack):
                         window_s=stage.queue_lane.deliveries[kind].window_s,
                     ),
                 )
+            LanewayQueue(
+                self,
+                f"{pool}-{CHUNKS}",
+                name=names.pool_queue(stage.name, pool, CHUNKS),
+                visibility_s=visibility_s(stage.queue_lane.chunk_timeout_s),
+            )
+        _batch_queues(self, stage)
         LanewayQueue(
             self,
             "webhooks",
@@ -49,3 +59,24 @@ class QueuesStack(Stack):
             visibility_s=visibility_s(WEBHOOKS_TIMEOUT_S),
             max_receives=WEBHOOKS_MAX_RECEIVES,
         )
+
+
+def _batch_queues(stack: QueuesStack, stage: Stage) -> None:
+    hidden_s = visibility_s(BATCH_FUNCTIONS_TIMEOUT_S)
+    LanewayQueue(stack, "batch-finish", name=names.finish_queue(stage.name), visibility_s=hidden_s)
+    split = LanewayQueue(
+        stack, "batch-split", name=names.split_queue(stage.name), visibility_s=hidden_s
+    )
+    bucket = names.bucket(stage.name, account=Aws.ACCOUNT_ID, region=Aws.REGION)
+    split.queue.add_to_resource_policy(
+        iam.PolicyStatement(
+            sid="HearOfUploads",
+            principals=[iam.ServicePrincipal("s3.amazonaws.com")],
+            actions=["sqs:SendMessage"],
+            resources=[split.queue.queue_arn],
+            conditions={
+                "StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID},
+                "ArnEquals": {"aws:SourceArn": f"arn:{Aws.PARTITION}:s3:::{bucket}"},
+            },
+        )
+    )

@@ -1,12 +1,13 @@
-"""The storage stack: what outlives a deploy. The tables of API keys and of jobs, and the stage's bucket."""
+"""The storage stack: what outlives a deploy. Tables of keys, jobs and batches; the bucket."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from aws_cdk import Aws, RemovalPolicy, Stack
+from aws_cdk import ArnFormat, Aws, RemovalPolicy, Stack
 from aws_cdk import aws_kms as kms
 
+from shared.results import batches_table as batches
 from shared.results import table as jobs
 from stacks import names
 from stacks.parts.bucket import make_bucket
@@ -48,11 +49,24 @@ class StorageStack(Stack):
             key=self.key,
             ttl_attribute=jobs.TTL_ATTRIBUTE,
         )
+        make_table(
+            self,
+            "Batches",
+            stage=stage,
+            definition=batches.table_definition(names.batches_table(stage.name)),
+            key=self.key,
+            ttl_attribute=batches.TTL_ATTRIBUTE,
+        )
         self.bucket = make_bucket(
             self,
             "Bucket",
             stage=stage,
             name=names.bucket(stage.name, account=Aws.ACCOUNT_ID, region=Aws.REGION),
+            told_of_uploads=self.format_arn(
+                service="sqs",
+                resource=names.split_queue(stage.name),
+                arn_format=ArnFormat.NO_RESOURCE_NAME,
+            ),
         )
 
 

@@ -33,6 +33,8 @@ class Assets:
     authorizer: Asset
     sweeper: Asset
     webhooks: Asset
+    batch_splitter: Asset
+    batch_finisher: Asset
     onnx_runtime: Asset
     control: Asset
 

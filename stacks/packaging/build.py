@@ -19,6 +19,7 @@ from stacks.packaging.models import add_models, add_requirements
 from stacks.packaging.sources import modules_needed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 _POOL_HANDLERS: Final = ("functions/realtime/handler.py", "functions/queue_worker/handler.py")
@@ -38,6 +39,10 @@ def build_assets(repository: Repository, context: BuildContext) -> Assets:
         authorizer=build_function("authorizer", context),
         sweeper=build_function("sweeper", context),
         webhooks=build_function("webhooks", context),
+        batch_splitter=build_function(
+            "batch_splitter", context, {"catalog.json": _catalog(repository, None)}
+        ),
+        batch_finisher=build_function("batch_finisher", context),
         onnx_runtime=onnx_runtime,
         control=control,
     )
@@ -66,9 +71,11 @@ def build_ingress(repository: Repository, context: BuildContext) -> Asset:
     return build_package("ingress", content, context)
 
 
-def build_function(name: str, context: BuildContext) -> Asset:
-    """The package of a function that knows no models: its own sources and what they import."""
-    content = Content()
+def build_function(
+    name: str, context: BuildContext, written: Mapping[str, bytes] | None = None
+) -> Asset:
+    """The package of a function that runs no models: its own sources and what they import."""
+    content = Content(written=dict(written or {}))
     _add_sources(content, f"functions/{name}/handler.py")
     return build_package(name, content, context)
 

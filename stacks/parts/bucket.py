@@ -20,13 +20,18 @@ if TYPE_CHECKING:
     from stacks.stages import Stage
 
 _PROVIDER: Final = "Custom::S3AutoDeleteObjectsCustomResourceProvider"
-PREFIXES: Final = ("inputs/", "results/", "uploads/")
+PREFIXES: Final = ("inputs/", "results/", "uploads/", "batches/")
 _UNFINISHED_DAYS: Final = 2
 """A multipart upload that nobody finished is billed and never listed."""
 
 
-def make_bucket(scope: Construct, construct_id: str, *, stage: Stage, name: str) -> s3.Bucket:
-    """The bucket; it goes with the stack and all its objects unless the stage keeps its data."""
+def make_bucket(
+    scope: Construct, construct_id: str, *, stage: Stage, name: str, told_of_uploads: str
+) -> s3.Bucket:
+    """The bucket; it goes with the stack and all its objects unless the stage keeps its data.
+
+    `told_of_uploads`: ARN of the queue that hears of each upload, since one may begin a batch.
+    """
     bucket = s3.Bucket(
         scope,
         construct_id,
@@ -52,9 +57,29 @@ def make_bucket(scope: Construct, construct_id: str, *, stage: Stage, name: str)
         reason="Every access is by a role of this stage or by an address that it signed, and each "
         "is in the functions' logs; a second bucket of server access logs would bill for more.",
     )
+    _tell(bucket, told_of_uploads)
     if not (stage.keep_data or stage.emulated):
         _own_the_log_of_emptying(bucket)
     return bucket
+
+
+def _tell(bucket: s3.Bucket, queue_arn: str) -> None:
+    """In the bucket's own properties: the CDK's way would deploy a function to set them."""
+    bucket.node.default_child.notification_configuration = (  # type: ignore[union-attr]  # a CfnBucket
+        s3.CfnBucket.NotificationConfigurationProperty(
+            queue_configurations=[
+                s3.CfnBucket.QueueConfigurationProperty(
+                    event="s3:ObjectCreated:*",
+                    queue=queue_arn,
+                    filter=s3.CfnBucket.NotificationFilterProperty(
+                        s3_key=s3.CfnBucket.S3KeyFilterProperty(
+                            rules=[s3.CfnBucket.FilterRuleProperty(name="prefix", value="uploads/")]
+                        )
+                    ),
+                )
+            ]
+        )
+    )
 
 
 def _own_the_log_of_emptying(bucket: s3.Bucket) -> None:

@@ -33,6 +33,7 @@ class StageDashboard(Construct):
         models: Sequence[ModelMetrics],
         functions: Mapping[str, FunctionMetrics],
         alarms: Sequence[str],
+        more: Sequence[Sequence[cloudwatch.IWidget]] = (),
     ) -> None:
         super().__init__(scope, construct_id)
         shown = [_alarm(self, name) for name in alarms]
@@ -79,6 +80,8 @@ class StageDashboard(Construct):
                 ],
             ),
         )
+        for row in more:
+            page.add_widgets(*row)
 
 
 def _graph(title: str, metrics: Sequence[cloudwatch.IMetric]) -> cloudwatch.GraphWidget:

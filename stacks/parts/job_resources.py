@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 CLASSES: Final = ("async", "batch")
 """Latency classes that have a queue in each pool."""
+CHUNKS: Final = "chunks"
+"""What is delivered from a pool's third queue, of which a batch is made."""
 _OWN_MACHINE: Final = "127.0.0.1:*,localhost:*"
 
 
@@ -43,7 +45,13 @@ class JobResources:
 
     def table_arn(self, *, index: str | None = None) -> str:
         """ARN of the jobs table, or of one of its indexes."""
-        table = names.jobs_table(self.stage.name)
+        return self._table_arn(names.jobs_table(self.stage.name), index)
+
+    def batches_arn(self, *, index: str | None = None) -> str:
+        """ARN of the batches table, or of one of its indexes."""
+        return self._table_arn(names.batches_table(self.stage.name), index)
+
+    def _table_arn(self, table: str, index: str | None) -> str:
         return self._stack.format_arn(
             service="dynamodb",
             resource="table",
@@ -62,16 +70,16 @@ class JobResources:
         return f"{base}/{Aws.ACCOUNT_ID}/{name}"
 
     def pool_queues(self, pool: str) -> dict[str, str]:
-        """Names of a pool's queues, by latency class."""
-        return {kind: names.pool_queue(self.stage.name, pool, kind) for kind in CLASSES}
+        """Names of a pool's queues, by latency class and `chunks`."""
+        kinds = (*CLASSES, CHUNKS)
+        return {kind: names.pool_queue(self.stage.name, pool, kind) for kind in kinds}
 
-    @property
-    def every_queue_arn(self) -> list[str]:
-        """ARNs of the queues of all pools that run jobs."""
+    def queue_arns(self, *kinds: str) -> list[str]:
+        """ARNs of these queues of all pools that run jobs."""
         return [
-            self.queue_arn(name)
+            self.queue_arn(names.pool_queue(self.stage.name, pool, kind))
             for pool in self._deployment.queue_pools
-            for name in self.pool_queues(pool).values()
+            for kind in kinds
         ]
 
     @property
@@ -101,4 +109,7 @@ class JobResources:
             "job_timeout_s": lane.worker_timeout_s,
             "job_retention_s": lane.retention_s,
             "webhook_loopback": self.webhook_loopback,
+            "batches_table": names.batches_table(self.stage.name),
+            "split_queue": self.queue_url(names.split_queue(self.stage.name)),
+            "finish_queue": self.queue_url(names.finish_queue(self.stage.name)),
         }

@@ -1,7 +1,12 @@
-"""A pool's queue worker: the function that runs its jobs, fed from both of its queues."""
+"""A pool's workers: one function runs its jobs, another the chunks of its batches, with longer patience.
+
+Both are the same handler on the pool's package. They are two, because a timeout is a function's: what a
+killed worker held is free again only after it.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from constructs import Construct
@@ -9,7 +14,7 @@ from constructs import Construct
 from shared.settings import QueueWorkerSettings
 from stacks import names
 from stacks.parts.function import LanewayFunction, with_plugins_off
-from stacks.parts.job_resources import JobResources
+from stacks.parts.job_resources import CHUNKS, CLASSES, JobResources
 from stacks.parts.permissions import allow, allow_below, allow_table, objects_at
 from stacks.parts.queue_source import consume
 
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
 
     from shared.schema.spec import PoolSpec
     from stacks.deployment import Deployment
+    from stacks.stages import Stage
 
 HANDLER: Final = "functions.queue_worker.handler.handler"
 BLAS_ON_ONE_THREAD: Final[Mapping[str, str]] = {"OPENBLAS_NUM_THREADS": "1"}
@@ -35,6 +41,45 @@ def session_budget_mib(spec: PoolSpec) -> int:
     return int(spec.memory_mib * _SESSION_SHARE)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feeds:
+    """What a worker is called and fed with; `sources`: arguments of `consume`, by the queue's kind."""
+
+    function: str
+    what: str
+    timeout_s: int
+    sources: Mapping[str, Mapping[str, int]]
+
+
+def job_feeds(stage: Stage, pool: str) -> Feeds:
+    """The worker of the pool's async and batch jobs."""
+    lane = stage.queue_lane
+    return Feeds(
+        function=names.queue_worker_function(stage.name, pool),
+        what="the jobs",
+        timeout_s=lane.worker_timeout_s,
+        sources={
+            kind: {
+                "batch_size": delivery.batch_size,
+                "window_s": delivery.window_s,
+                "max_concurrency": delivery.max_concurrency,
+            }
+            for kind, delivery in lane.deliveries.items()
+        },
+    )
+
+
+def chunk_feeds(stage: Stage, pool: str) -> Feeds:
+    """The worker of chunks: one a delivery, since each is work for minutes."""
+    lane = stage.queue_lane
+    return Feeds(
+        function=names.chunk_worker_function(stage.name, pool),
+        what="the chunks of batches",
+        timeout_s=lane.chunk_timeout_s,
+        sources={CHUNKS: {"batch_size": 1, "max_concurrency": lane.chunks_concurrency}},
+    )
+
+
 class QueueWorker(Construct):
     """Not behind an alias: a queue waits for a cold start, and nobody pays to keep one warm."""
 
@@ -45,6 +90,7 @@ class QueueWorker(Construct):
         *,
         deployment: Deployment,
         pool: str,
+        feeds: Feeds,
         layers: Sequence[lambda_.ILayerVersion],
         tables_key: kms.IKey | None,
     ) -> None:
@@ -54,26 +100,25 @@ class QueueWorker(Construct):
             self,
             "Worker",
             stage=stage,
-            name=names.queue_worker_function(stage.name, pool),
-            description=f"Runs the jobs of pool {pool}",
+            name=feeds.function,
+            description=f"Runs {feeds.what} of pool {pool}",
             handler=HANDLER,
             package=deployment.assets.pools[pool],
             layers=layers,
             environment=_environment(deployment, resources, pool),
             memory_mib=deployment.queue_pools[pool].memory_mib,
-            timeout_s=stage.queue_lane.worker_timeout_s,
+            timeout_s=feeds.timeout_s,
         )
         _allow_jobs(self.part, resources, tables_key)
         _allow_payloads(self.part, resources)
         _allow_queues(self.part, resources, pool)
-        for kind, delivery in stage.queue_lane.deliveries.items():
+        _allow_batches(self.part, resources, pool)
+        for kind, source in feeds.sources.items():
             consume(
                 self.part,
                 kind,
                 queue_arn=resources.queue_arn(names.pool_queue(stage.name, pool, kind)),
-                batch_size=delivery.batch_size,
-                window_s=delivery.window_s,
-                max_concurrency=delivery.max_concurrency,
+                **source,
             )
 
 
@@ -136,5 +181,29 @@ def _allow_queues(part: LanewayFunction, resources: JobResources, pool: str) -> 
         part,
         "SendMessages",
         actions=["sqs:SendMessage"],
-        resources=[*resources.every_queue_arn, *(resources.queue_arn(name) for name in told)],
+        resources=[*resources.queue_arns(*CLASSES), *(resources.queue_arn(name) for name in told)],
+    )
+
+
+def _allow_batches(part: LanewayFunction, resources: JobResources, pool: str) -> None:
+    """Lease chunks, read lines, write the parts of output files, and tell who waits for the last."""
+    stage = resources.stage.name
+    allow(
+        part,
+        "RunChunks",
+        actions=["dynamodb:GetItem", "dynamodb:UpdateItem"],
+        resources=[resources.batches_arn()],
+    )
+    allow_below(
+        part,
+        "ReadAndWriteChunks",
+        actions=["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"],
+        arns=resources.objects("batches/"),
+    )
+    queues = (names.finish_queue(stage), names.pool_queue(stage, pool, CHUNKS))
+    allow(
+        part,
+        "SendBatches",
+        actions=["sqs:SendMessage"],
+        resources=[resources.queue_arn(queue) for queue in queues],
     )

@@ -110,6 +110,8 @@ def assets(tmp_path_factory: pytest.TempPathFactory) -> Assets:
         authorizer=stub,
         sweeper=stub,
         webhooks=stub,
+        batch_splitter=stub,
+        batch_finisher=stub,
         onnx_runtime=stub,
         control=stub,
     )

@@ -6,10 +6,17 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING
 
+from functions.sweeper.service import COUNTS as SWEPT
+from functions.webhooks.lines import METRICS as WEBHOOKS
+from shared.job_telemetry import DIMENSIONS, ENDED, RAN
+from shared.telemetry import NAMESPACE
 from stacks.stages import DEV, Alarms
 
 if TYPE_CHECKING:
     from conftest import Synthesized
+
+
+QUEUE_LANE = ("batch-", "sweeper-", "webhooks-")
 
 
 def alarms(synthesized: Synthesized) -> dict[str, dict]:
@@ -19,8 +26,10 @@ def alarms(synthesized: Synthesized) -> dict[str, dict]:
     }
 
 
-def test_there_is_an_alarm_for_each_thing_that_would_hurt(prod) -> None:
-    assert set(alarms(prod)) == {
+def test_there_is_an_alarm_for_each_thing_that_would_hurt_a_caller_who_waits(prod) -> None:
+    lane = {name for name in alarms(prod) if name.startswith(QUEUE_LANE) or _is_queued(name)}
+
+    assert set(alarms(prod)) - lane == {
         "gateway-5xx",
         "gateway-429",
         "ingress-crashes",
@@ -38,6 +47,69 @@ def test_there_is_an_alarm_for_each_thing_that_would_hurt(prod) -> None:
         "model-text-errors",
         "model-text-p99",
     }
+
+
+def _is_queued(name: str) -> bool:
+    return any(part in name for part in ("-async-", "-batch-", "-chunk", "-queue-worker-"))
+
+
+def test_every_pool_is_watched_for_late_failed_and_given_up_jobs(prod) -> None:
+    found = alarms(prod)
+
+    for pool in ("shared", "hot"):
+        for kind, target_s in (("async", 60), ("batch", 6 * 3600)):
+            late = found[f"{pool}-{kind}-late"]
+            assert late["MetricName"] == "ApproximateAgeOfOldestMessage"
+            assert late["Threshold"] == target_s
+            assert late["Dimensions"] == [
+                {"Name": "QueueName", "Value": f"laneway-prod-{pool}-{kind}"}
+            ]
+            assert found[f"{pool}-{kind}-failures"]["Threshold"] == 1
+
+
+def test_one_message_in_any_dead_letter_queue_is_an_alarm(every_stage) -> None:
+    dead = {
+        queue["QueueName"]
+        for queue in every_stage.properties("AWS::SQS::Queue")
+        if queue["QueueName"].endswith("-dlq")
+    }
+    watched = {
+        alarm["Dimensions"][0]["Value"]: alarm
+        for name, alarm in alarms(every_stage).items()
+        if name.endswith("-dead-letters")
+    }
+
+    assert dead == set(watched)
+    assert {alarm["Threshold"] for alarm in watched.values()} == {0}
+    names = {alarm["MetricName"] for alarm in watched.values()}
+    assert names == {"ApproximateNumberOfMessagesVisible"}
+
+
+def test_the_age_of_webhooks_is_not_watched_as_their_retries_take_days(prod) -> None:
+    assert "webhooks-late" not in alarms(prod)
+    assert "webhooks-dead-letters" in alarms(prod)
+
+
+def test_every_function_is_watched_for_crashes(prod) -> None:
+    for function in prod.properties("AWS::Lambda::Function"):
+        assert function["FunctionName"].removeprefix("laneway-prod-") + "-crashes" in alarms(prod)
+
+
+def test_alarms_and_graphs_of_jobs_look_at_what_workers_write(prod) -> None:
+    written = {name for name, _ in (*ENDED, *RAN)}
+    failures = alarms(prod)["shared-async-failures"]
+    read = [item["MetricStat"]["Metric"] for item in failures["Metrics"] if "MetricStat" in item]
+    body = json.dumps(prod.properties("AWS::CloudWatch::Dashboard")[0]["DashboardBody"])
+
+    assert {metric["MetricName"] for metric in read} <= written
+    for metric in read:
+        assert metric["Namespace"] == NAMESPACE
+        assert sorted(d["Name"] for d in metric["Dimensions"]) == sorted(DIMENSIONS[0])
+    for name in written - {"job_failures"}:
+        assert name in body
+    for name in (*WEBHOOKS, "swept_sent", "swept_exhausted"):
+        assert name in body
+    assert {"sent", "exhausted", "expired", "not_confirmed"} <= set(SWEPT)
 
 
 def test_a_pool_without_warm_environments_has_no_spill_over_to_watch(dev) -> None:

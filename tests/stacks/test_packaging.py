@@ -299,7 +299,17 @@ def test_imports_are_followed_into_functions_and_not_into_type_checking(tmp_path
 
 
 @pytest.mark.parametrize(
-    "function", ["realtime", "queue_worker", "ingress", "authorizer", "sweeper", "webhooks"]
+    "function",
+    [
+        "realtime",
+        "queue_worker",
+        "ingress",
+        "authorizer",
+        "sweeper",
+        "webhooks",
+        "batch_splitter",
+        "batch_finisher",
+    ],
 )
 def test_every_function_of_the_project_is_packaged_with_what_it_imports(function) -> None:
     entry = PROJECT / "functions" / function / "handler.py"

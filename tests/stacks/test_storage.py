@@ -26,7 +26,7 @@ def tables(synthesized) -> dict[str, dict]:
 def test_every_table_can_be_restored_to_any_second_is_encrypted_and_bills_use_alone(
     every_stage,
 ) -> None:
-    assert {"keys", "jobs"} <= set(tables(every_stage))
+    assert set(tables(every_stage)) == {"keys", "jobs", "batches"}
     for table in tables(every_stage).values():
         assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
         assert table["SSESpecification"]["SSEEnabled"] is True
@@ -83,7 +83,7 @@ def test_objects_outlive_every_job_that_may_name_them_and_no_longer(every_stage)
     rules = {rule["Id"]: rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
 
     longest_s = JOB_TTL_S_MAX + every_stage.stage.queue_lane.retention_s
-    for name in ("inputs", "results", "uploads"):
+    for name in ("inputs", "results", "uploads", "batches"):
         assert rules[name]["Prefix"] == f"{name}/"
         assert rules[name]["ExpirationInDays"] == longest_s // 86_400 == 14
     assert rules["unfinished"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 2}

@@ -1,0 +1,155 @@
+"""The functions of batches that run no model: the splitter makes chunks, the finisher joins their files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from aws_cdk import Duration
+from aws_cdk import aws_events as events
+from aws_cdk.aws_events_targets import LambdaFunction
+
+from shared.results.batches_table import DUE
+from shared.settings import BatchFinisherSettings, BatchSplitterSettings
+from stacks import names
+from stacks.parts.function import LanewayFunction, with_plugins_off
+from stacks.parts.job_resources import CHUNKS, JobResources
+from stacks.parts.permissions import allow, allow_below, allow_table, objects_at
+from stacks.parts.queue_source import consume
+from stacks.queues import BATCH_FUNCTIONS_TIMEOUT_S
+
+if TYPE_CHECKING:
+    from aws_cdk import Stack
+    from aws_cdk import aws_kms as kms
+    from aws_cdk import aws_lambda as lambda_
+
+    from stacks.deployment import Deployment
+
+SPLITTER_HANDLER: Final = "functions.batch_splitter.handler.handler"
+FINISHER_HANDLER: Final = "functions.batch_finisher.handler.handler"
+_MEMORY_MIB: Final = 512
+_CONCURRENCY: Final = 5
+"""Batches that are split, or finished, at the same time."""
+
+
+def batch_splitter(
+    stack: Stack,
+    deployment: Deployment,
+    *,
+    layer: lambda_.ILayerVersion,
+    tables_key: kms.IKey | None,
+) -> LanewayFunction:
+    """Splits what callers, schedules and uploads begin."""
+    stage, resources = deployment.stage, JobResources(stack, deployment)
+    part = LanewayFunction(
+        stack,
+        "BatchSplitter",
+        stage=stage,
+        name=names.batch_splitter_function(stage.name),
+        description="Splits the inputs of batches into chunks",
+        handler=SPLITTER_HANDLER,
+        package=deployment.assets.batch_splitter,
+        layers=[layer],
+        environment=with_plugins_off(BatchSplitterSettings(**resources.settings()).to_env()),
+        memory_mib=_MEMORY_MIB,
+        timeout_s=BATCH_FUNCTIONS_TIMEOUT_S,
+    )
+    _allow_table(part, resources, tables_key, "dynamodb:PutItem", "dynamodb:Query")
+    places = [place for found in stage.queue_lane.input_places.values() for place in found]
+    allow_below(
+        part,
+        "ReadInputs",
+        actions=["s3:GetObject"],
+        arns=[*resources.objects("uploads/", "batches/"), *objects_at(places)],
+    )
+    allow(part, "TellMissing", actions=["s3:ListBucket"], resources=[resources.bucket_arn])
+    _allow_sending(part, resources, names.dead_letters(names.split_queue(stage.name)))
+    _consume(part, resources, names.split_queue(stage.name))
+    return part
+
+
+def batch_finisher(
+    stack: Stack,
+    deployment: Deployment,
+    *,
+    layer: lambda_.ILayerVersion,
+    tables_key: kms.IKey | None,
+) -> LanewayFunction:
+    """Joins files, and looks every minute after batches that somebody may have forgotten."""
+    stage, resources = deployment.stage, JobResources(stack, deployment)
+    part = LanewayFunction(
+        stack,
+        "BatchFinisher",
+        stage=stage,
+        name=names.batch_finisher_function(stage.name),
+        description="Joins the files of batches, and looks after those that were forgotten",
+        handler=FINISHER_HANDLER,
+        package=deployment.assets.batch_finisher,
+        layers=[layer],
+        environment=with_plugins_off(BatchFinisherSettings(**resources.settings()).to_env()),
+        memory_mib=_MEMORY_MIB,
+        timeout_s=BATCH_FUNCTIONS_TIMEOUT_S,
+    )
+    _allow_table(part, resources, tables_key, "dynamodb:Query")
+    allow(
+        part,
+        "FindForgottenBatches",
+        actions=["dynamodb:Query"],
+        resources=[resources.batches_arn(index=DUE)],
+    )
+    allow_below(
+        part,
+        "JoinFiles",
+        actions=[
+            "s3:GetObject",
+            "s3:PutObject",
+            "s3:AbortMultipartUpload",
+            "s3:ListMultipartUploadParts",
+        ],
+        arns=resources.objects("batches/"),
+    )
+    allow(part, "TellMissing", actions=["s3:ListBucket"], resources=[resources.bucket_arn])
+    _allow_sending(part, resources, names.dead_letters(names.finish_queue(stage.name)))
+    _consume(part, resources, names.finish_queue(stage.name))
+    events.Rule(
+        part,
+        "EveryMinute",
+        description="Starts the finisher to look after batches",
+        schedule=events.Schedule.rate(Duration.minutes(1)),
+        targets=[LambdaFunction(part.function)],
+    )
+    return part
+
+
+def _allow_table(
+    part: LanewayFunction, resources: JobResources, key: kms.IKey | None, *more: str
+) -> None:
+    allow_table(
+        part,
+        "KeepBatches",
+        actions=["dynamodb:GetItem", "dynamodb:UpdateItem", *more],
+        arns=[resources.batches_arn()],
+        key=key,
+    )
+
+
+def _allow_sending(part: LanewayFunction, resources: JobResources, dead_letters: str) -> None:
+    """On to the workers, to one another, and beside the queue what cannot be read."""
+    stage = resources.stage.name
+    own = (names.split_queue(stage), names.finish_queue(stage), dead_letters)
+    allow(
+        part,
+        "SendOn",
+        actions=["sqs:SendMessage"],
+        resources=[*resources.queue_arns(CHUNKS), *(resources.queue_arn(name) for name in own)],
+    )
+
+
+def _consume(part: LanewayFunction, resources: JobResources, queue: str) -> None:
+    """One message a delivery: each is a whole batch."""
+    consume(
+        part,
+        "queue",
+        queue_arn=resources.queue_arn(queue),
+        batch_size=1,
+        max_concurrency=_CONCURRENCY,
+    )
