@@ -37,6 +37,7 @@ SUBCOMMANDS: Final = {
     "wait": Subcommand("job", "wait", "Wait until a job has ended."),
     "result": Subcommand("job", "result", "Show what a job answered."),
     "cancel": Subcommand("job", "cancel", "Cancel a job."),
+    "batches": Subcommand("batches", "app", "Run a model over a file of lines."),
     "dlq": Subcommand("dlq", "app", "List, show and redrive dead letters."),
     "keys": Subcommand("keys", "app", "Create, list and revoke API keys of a stage."),
     "webhooks": Subcommand("webhooks", "app", "Sign the webhooks that a stage sends."),

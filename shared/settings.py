@@ -148,6 +148,8 @@ class BatchSplitterSettings(JobSettings):
 
     deadline_margin_ms: int = 10_000
     """Kept of the invocation's time to leave the rest to the next one."""
+    split_dead_letters: str = ""
+    """URL of the dead-letter queue of its own queue."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +160,8 @@ class BatchFinisherSettings(JobSettings):
     threads: int = 8
     """Copies within S3 at once."""
     rows_per_pass: int = 200
+    finish_dead_letters: str = ""
+    """URL of the dead-letter queue of its own queue."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,7 +51,12 @@ class _Handler(BaseHTTPRequestHandler):
             name: value for name, value in self.headers.items() if name.lower() not in _PER_HOP
         }
         answer = requests.request(
-            self.command, _AWS + self.path, data=body, headers=headers, timeout=_TIMEOUT_S
+            self.command,
+            _AWS + self.path,
+            data=body,
+            headers=headers,
+            timeout=_TIMEOUT_S,
+            stream=True,  # the answer to HEAD names a length and has no body
         )
         self.send_response(answer.status_code)
         for name, value in answer.headers.items():

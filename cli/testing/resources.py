@@ -16,6 +16,7 @@ from botocore.config import Config
 
 from cli.testing.lambdas import REGION
 from shared.keys import DynamoKeyStore
+from shared.results.batches_table import table_definition as batches_definition
 from shared.results.table import table_definition
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
-CLASSES: Final = ("async", "batch")
+CLASSES: Final = ("async", "batch", "chunks")
 VISIBILITY_S: Final = 60
 MAX_RECEIVES: Final = 20
 _PRESIGNING: Final = Config(signature_version="s3v4", s3={"addressing_style": "path"})
@@ -43,9 +44,14 @@ class Resources:
     jobs_table: str
     bucket: str
     queues: dict[str, dict[str, str]]
-    """URLs by pool and latency class."""
+    """URLs by pool and latency class; `chunks` are those of batches."""
     dead_letters: dict[str, dict[str, str]]
     """URLs of the queues' dead-letter queues."""
+    batches_table: str
+    split_queue: str
+    finish_queue: str
+    control_dead_letters: str
+    """Of the two queues above."""
 
 
 def make_resources(
@@ -62,6 +68,7 @@ def make_resources(
     )
     sqs: SQSClient = boto3.client("sqs", region_name=REGION)
     dynamodb.create_table(**table_definition(f"{name}-jobs"))
+    dynamodb.create_table(**batches_definition(f"{name}-batches"))
     s3.create_bucket(Bucket=name)
     queues: dict[str, dict[str, str]] = {}
     dead_letters: dict[str, dict[str, str]] = {}
@@ -78,6 +85,10 @@ def make_resources(
         bucket=name,
         queues=queues,
         dead_letters=dead_letters,
+        batches_table=f"{name}-batches",
+        split_queue=_queue_pair(sqs, f"{name}-batch-split")[0],
+        finish_queue=_queue_pair(sqs, f"{name}-batch-finish")[0],
+        control_dead_letters=sqs.create_queue(QueueName=f"{name}-batch-dlq")["QueueUrl"],
     )
 
 

@@ -15,6 +15,7 @@ from aws_lambda_powertools import Logger
 from moto import mock_aws
 
 from cli.client import Laneway
+from cli.testing.batches import make_batch_sources
 from cli.testing.gateway import Gateway, GatewayAnswer
 from cli.testing.lambdas import LocalFunction, LocalLambda
 from cli.testing.objects import serve_objects
@@ -190,6 +191,9 @@ def _workers(
     repository: Repository, *, package: Path, resources: Resources
 ) -> Iterator[EventSource]:
     settings = ingress_settings(resources)
+    yield from make_batch_sources(
+        _catalog(repository, pool=None), settings=settings, resources=resources
+    )
     for pool in resources.queues:
         catalog = _catalog(repository, pool=pool)
         yield from make_sources(
@@ -213,6 +217,7 @@ def _ingress(
         readiness=readiness,
         package=package,
         jobs=assembly.make_jobs(settings, catalog=catalog, connect=lambda: clients),
+        batches=assembly.make_batches(settings, catalog=catalog, connect=lambda: clients),
     )
     telemetry = Telemetry(service="laneway-ingress", stage=STAGE, pool="ingress")
     handler = assembly.make_handler(service, telemetry=telemetry)
@@ -229,6 +234,9 @@ def ingress_settings(resources: Resources) -> IngressSettings:
         },
         ready_cache_s=0,
         jobs_table=resources.jobs_table,
+        batches_table=resources.batches_table,
+        split_queue=resources.split_queue,
+        finish_queue=resources.finish_queue,
         bucket=resources.bucket,
         queues=resources.queues,
         input_places={"default": [f"s3://{resources.bucket}-lake/inputs/"]},

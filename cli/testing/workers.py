@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
+from cli.testing.batches import CHUNKS, make_chunk_runner
 from cli.testing.event_source import EventSource
 from cli.testing.lambdas import LocalFunction
 from shared.inference.loading import open_sessions
@@ -53,11 +54,22 @@ def make_sources(
     )
     names = {url.rpartition("/")[2]: kind for kind, url in resources.queues[pool].items()}
     make_handler = import_module("functions.queue_worker.service").make_handler
-    handler = make_handler(worker, consumed=names, telemetry=telemetry, margin_s=1.0)
+    handler = make_handler(
+        worker,
+        consumed=names,
+        telemetry=telemetry,
+        margin_s=1.0,
+        chunks=make_chunk_runner(worker, settings=settings, resources=resources),
+    )
     name = f"laneway-{told.stage}-{pool}-queue-worker"
     function = LocalFunction(name, handler, timeout_s=TIMEOUT_S)
     return [
-        EventSource(queue=worker.queues[pool, kind], function=function, name=queue_name)
+        EventSource(
+            queue=worker.queues[pool, kind],
+            function=function,
+            name=queue_name,
+            batch_size=1 if kind == CHUNKS else 10,
+        )
         for queue_name, kind in names.items()
     ]
 

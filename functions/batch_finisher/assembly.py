@@ -29,7 +29,9 @@ def make_finisher(settings: BatchFinisherSettings, *, clock: Clock = system_cloc
     """The finisher over DynamoDB, S3 and SQS."""
     sqs = make_client("sqs")
     store = DynamoBatchStore(make_client("dynamodb"), table=settings.batches_table)
-    finish = SqsQueue(sqs, url=settings.finish_queue)
+    finish = SqsQueue(
+        sqs, url=settings.finish_queue, dead_letter_url=settings.finish_dead_letters or None
+    )
     worker = FinishWorker(
         batches=store,
         objects=S3ObjectStore(make_client("s3"), bucket=settings.bucket),

@@ -33,7 +33,9 @@ def make_splitter(
     """The splitter over DynamoDB, S3 and SQS; `catalog`: of all models."""
     sqs = make_client("sqs")
     store = DynamoBatchStore(make_client("dynamodb"), table=settings.batches_table)
-    split = SqsQueue(sqs, url=settings.split_queue)
+    split = SqsQueue(
+        sqs, url=settings.split_queue, dead_letter_url=settings.split_dead_letters or None
+    )
     chunks = {
         pool: SqsQueue(sqs, url=urls[CHUNKS])
         for pool, urls in settings.queues.items()

@@ -91,11 +91,11 @@ class _Work:
 
     def _submit(self, started: Iterable[Started]) -> None:
         """Begin the batches; one that is refused is told in the log, since nobody waits for it."""
-        for tenant, batch_id, submission in started:
+        for item in started:
             try:
-                self._batches.submit(submission, tenant=tenant, batch_id=batch_id)
+                self._batches.submit(item.submission(), tenant=item.tenant, batch_id=item.batch_id)
             except CallerError as error:
-                facts = {"tenant": tenant, "input": submission.input, "reason": str(error)}
+                facts = {"tenant": item.tenant, "asked": item.asked, "reason": str(error)}
                 self._logger.error(  # noqa: TRY400  the message says all; a trace would be of our own code
                     "a batch that begins by itself was refused", extra=facts
                 )

@@ -12,8 +12,10 @@ from functions.ingress import asked
 from shared.errors import InvalidRequestError, JobNotFoundError
 from shared.jobs.batches.page import batch_list, batch_page
 from shared.jobs.submission import job_refusal
+from shared.limits import DECODED_BODY_BYTES_MAX
 from shared.results.batches import BatchKey
 from shared.schema.batch import BatchSubmission
+from shared.schema.compression import inflate
 from shared.schema.wire import JSON_TYPE, parse_json
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from shared.jobs.batches.submit import AcceptedBatch, Batches
-    from shared.results.batches import BatchRow
+from shared.results.batches import BatchRow
 
 PRESIGNED_S: Final = 900
 _QUERY: Final = ("cursor", "limit")
@@ -44,7 +46,7 @@ class BatchCalls:
         if request.method == "GET":
             return self._list(request)
         accepted = self._batches.submit(
-            _read(request.body),
+            _read(request),
             tenant=request.tenant,
             idempotency_key=asked.idempotency_key(request),
         )
@@ -87,7 +89,12 @@ class BatchCalls:
         return _answer(batch_list(page, bucket=self._bucket))
 
 
-def _read(body: bytes) -> BatchSubmission:
+def _read(request: HttpRequest) -> BatchSubmission:
+    body = inflate(
+        request.body,
+        content_encoding=request.headers.get("content-encoding", ""),
+        max_decoded_bytes=DECODED_BODY_BYTES_MAX,
+    )
     try:
         return BatchSubmission.model_validate(parse_json(body))
     except ValidationError as error:

@@ -14,6 +14,7 @@ from urllib.parse import unquote_plus
 from pydantic import ValidationError
 
 from shared.jobs.batches.messages import UnreadableError
+from shared.jobs.submission import job_refusal
 from shared.schema.batch import BatchSubmission
 
 if TYPE_CHECKING:
@@ -33,7 +34,15 @@ class Started(NamedTuple):
 
     tenant: str
     batch_id: str
-    submission: BatchSubmission
+    asked: dict[str, Any]
+    """The members of a submission, as they came."""
+
+    def submission(self) -> BatchSubmission:
+        """The submission; raises `InvalidRequestError`."""
+        try:
+            return BatchSubmission.model_validate(self.asked)
+        except ValidationError as error:
+            raise job_refusal(error) from error
 
 
 def uploads_in(event: dict[str, Any]) -> Iterator[Started]:
@@ -54,9 +63,10 @@ def uploads_in(event: dict[str, Any]) -> Iterator[Started]:
         yield Started(
             tenant=match["tenant"],
             batch_id=f"u-{hashlib.sha256(written.encode()).hexdigest()[:_DIGEST_LENGTH]}",
-            submission=BatchSubmission(
-                endpoint=f"/v2/models/{match['model']}{versioned}/infer", input=place
-            ),
+            asked={
+                "endpoint": f"/v2/models/{match['model']}{versioned}/infer",
+                "input": place,
+            },
         )
 
 
@@ -68,8 +78,6 @@ def read_recurring(message: dict[str, Any]) -> Started:
     batch_id = re.sub(r"[^A-Za-z0-9_-]", "-", str(asked.get("id", "")))[-64:]
     if not _ID.fullmatch(batch_id):
         raise UnreadableError("recurring.id should be the schedule's execution id")
-    try:
-        submission = BatchSubmission.model_validate(asked.get("submission"))
-    except ValidationError as error:
-        raise UnreadableError(f"recurring.submission: {error.errors()[0]['msg']}") from error
-    return Started(asked["tenant"], batch_id, submission)
+    if not isinstance(asked.get("submission"), dict):
+        raise UnreadableError("recurring.submission should be a submission")
+    return Started(asked["tenant"], batch_id, asked["submission"])
