@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-if TYPE_CHECKING:
-    from pathlib import Path
+
+ONE_GROUP = ("e2e", "faults")
+"""Folders whose tests share a service that is costly to start: one process runs all of a folder."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where two processes share the tests: a file stays whole, and what takes longest starts first."""
+    root = Path(__file__).parent
+    for item in items:
+        folder, *_ = item.path.relative_to(root).parts
+        group = folder if folder in ONE_GROUP else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: ONE_GROUP[0] not in item.path.parts)
 
 
 @pytest.fixture(scope="session")
