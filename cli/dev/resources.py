@@ -16,6 +16,7 @@ PREFIX: Final = f"laneway-{STAGE}-"
 KEYS_TABLE: Final = f"{PREFIX}keys"
 DEFAULT_POOL: Final = "shared"
 _CLASSES: Final = ("async", "batch")
+_TABLES: Final = ("keys", "jobs", "batches")
 
 
 class Resources(TypedDict):
@@ -33,5 +34,5 @@ def describe_resources(access: AwsAccess) -> Resources:
     return {
         "queues": {kind: f"{queues}{DEFAULT_POOL}-{kind}" for kind in _CLASSES},
         "buckets": {"payloads": f"{PREFIX}{account}-{access.region}"},
-        "tables": {"keys": KEYS_TABLE, "jobs": f"{PREFIX}jobs"},
+        "tables": {name: f"{PREFIX}{name}" for name in _TABLES},
     }
