@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-
 ONE_GROUP = ("e2e", "faults")
 """Folders whose tests share a service that is costly to start: one process runs all of a folder."""
 
