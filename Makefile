@@ -18,10 +18,10 @@ export CDK_DISABLE_CLI_TELEMETRY := true
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup dev check test synth deploy destroy bench lock environment
+.PHONY: help setup dev check test test-faults synth deploy destroy bench lock environment
 
 help: ## list the verbs
-	@awk -F ' *## ' '/^[a-z]+:.*## / {split($$1, verb, ":"); printf "  make %-9s %s\n", verb[1], $$2}' $(MAKEFILE_LIST)
+	@awk -F ' *## ' '/^[a-z-]+:.*## / {split($$1, verb, ":"); printf "  make %-11s %s\n", verb[1], $$2}' $(MAKEFILE_LIST)
 
 setup: environment ## fetch the tools and the example models into this folder
 	@$(BIN)/laneway models pull --models $(MODELS)
@@ -36,7 +36,10 @@ check: environment ## lint, format, types, who may import whom
 	$(BIN)/lint-imports
 
 test: check setup ## check and every test, the deployed service too
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+test-faults: setup ## 10,000 jobs while their workers are killed, and every fault case
+	LANEWAY_FAULT_JOBS=$${LANEWAY_FAULT_JOBS:-10000} $(BIN)/pytest -s tests/faults
 
 synth: setup ## templates into cdk.out: make synth STAGE=prod
 	$(CDK) synth --quiet $(CONTEXT) --output cdk.out
