@@ -13,16 +13,14 @@ from aws_cdk import aws_lambda as lambda_
 
 from shared.catalog import infer_routes
 from shared.limits import HTTP_API_ROUTES
-from shared.results.batches_table import LISTED as BATCHES_LISTED
-from shared.results.table import LISTED
 from shared.schema.spec import ProvisionedWarm
 from shared.settings import AuthorizerSettings, IngressSettings, PoolAlias
 from stacks import names
 from stacks.errors import SynthError
 from stacks.parts.function import LanewayFunction, control_layer, with_plugins_off
 from stacks.parts.http_api import LanewayHttpApi
-from stacks.parts.job_resources import CLASSES, JobResources
-from stacks.parts.permissions import allow, allow_below, allow_table
+from stacks.parts.job_acceptance import allow_accepting_jobs
+from stacks.parts.job_resources import JobResources
 
 if TYPE_CHECKING:
     from aws_cdk import aws_dynamodb as dynamodb
@@ -128,62 +126,8 @@ def _ingress(
             resources=aliases,
         )
     )
-    _allow_jobs(part, resources, stack.tables_key)
+    allow_accepting_jobs(part, resources, stack.tables_key)
     return part
-
-
-def _allow_jobs(part: LanewayFunction, resources: JobResources, key: kms.IKey | None) -> None:
-    """Accept jobs, answer for them, and sign places to upload to and to read results at."""
-    allow_table(
-        part,
-        "KeepJobs",
-        actions=["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],
-        arns=[resources.table_arn()],
-        key=key,
-    )
-    allow(
-        part,
-        "ListJobs",
-        actions=["dynamodb:Query"],
-        resources=[resources.table_arn(index=LISTED)],
-    )
-    allow(part, "SendJobs", actions=["sqs:SendMessage"], resources=resources.queue_arns(*CLASSES))
-    allow_below(
-        part,
-        "WriteInputs",
-        actions=["s3:PutObject"],
-        arns=resources.objects("inputs/", "uploads/"),
-    )
-    allow_below(
-        part,
-        "ReadResults",
-        actions=["s3:GetObject"],
-        arns=resources.objects("results/", "batches/"),
-    )
-    _allow_batches(part, resources)
-
-
-def _allow_batches(part: LanewayFunction, resources: JobResources) -> None:
-    stage = resources.stage.name
-    allow(
-        part,
-        "KeepBatches",
-        actions=["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],
-        resources=[resources.batches_arn()],
-    )
-    allow(
-        part,
-        "ListBatches",
-        actions=["dynamodb:Query"],
-        resources=[resources.batches_arn(index=BATCHES_LISTED)],
-    )
-    queues = (names.split_queue(stage), names.finish_queue(stage))
-    allow(
-        part,
-        "SendBatches",
-        actions=["sqs:SendMessage"],
-        resources=[resources.queue_arn(queue) for queue in queues],
-    )
 
 
 def pool_aliases(deployment: Deployment) -> dict[str, PoolAlias]:

@@ -16,6 +16,7 @@ from stacks.parts.function import LanewayFunction, control_layer, with_plugins_o
 from stacks.parts.job_resources import CLASSES, JobResources
 from stacks.parts.permissions import allow, allow_below, allow_table
 from stacks.parts.queue_source import consume
+from stacks.parts.recurring import schedule_batches
 from stacks.queues import WEBHOOKS_TIMEOUT_S
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class JobsStack(Stack):
         _webhooks(self, layer, public_url)
         batch_splitter(self, deployment, layer=layer, tables_key=tables_key)
         batch_finisher(self, deployment, layer=layer, tables_key=tables_key)
+        schedule_batches(self, self.resources)
 
 
 def _sweeper(stack: JobsStack, layer: lambda_.ILayerVersion) -> None:

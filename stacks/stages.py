@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 from shared.schema.spec import ProvisionedWarm
 from stacks.errors import StageError
 from stacks.queue_lane import QueueLane
+from stacks.recurring_batch import RecurringBatch  # noqa: TC001  part of a public value's type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,6 +85,8 @@ class Stage:
     """True: the tables are encrypted with a key of their own (1 USD a month)."""
     queue_lane: QueueLane = field(default_factory=QueueLane)
     """How jobs are delivered, and how long they wait and are kept."""
+    recurring_batches: tuple[RecurringBatch, ...] = ()
+    """Batches that begin by the clock; not for `local`, whose emulator runs no scheduler."""
     alarms: Alarms = Alarms()
     monthly_budget_usd: int | None = None
     """A budget over the whole account, notified at 80 % actual and 100 % forecast; None: no budget."""

@@ -1,0 +1,72 @@
+"""What ingress may do to accept jobs and batches, and to answer for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shared.results.batches_table import LISTED as BATCHES_LISTED
+from shared.results.table import LISTED
+from stacks import names
+from stacks.parts.job_resources import CLASSES, JobResources
+from stacks.parts.permissions import allow, allow_below, allow_table
+
+if TYPE_CHECKING:
+    from aws_cdk import aws_kms as kms
+
+    from stacks.parts.function import LanewayFunction
+
+
+def allow_accepting_jobs(
+    part: LanewayFunction, resources: JobResources, key: kms.IKey | None
+) -> None:
+    """Accept jobs, answer for them, and sign places to upload to and to read results at."""
+    allow_table(
+        part,
+        "KeepJobs",
+        actions=["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],
+        arns=[resources.table_arn()],
+        key=key,
+    )
+    allow(
+        part,
+        "ListJobs",
+        actions=["dynamodb:Query"],
+        resources=[resources.table_arn(index=LISTED)],
+    )
+    allow(part, "SendJobs", actions=["sqs:SendMessage"], resources=resources.queue_arns(*CLASSES))
+    allow_below(
+        part,
+        "WriteInputs",
+        actions=["s3:PutObject"],
+        arns=resources.objects("inputs/", "uploads/"),
+    )
+    allow_below(
+        part,
+        "ReadResults",
+        actions=["s3:GetObject"],
+        arns=resources.objects("results/", "batches/"),
+    )
+    _allow_batches(part, resources)
+
+
+def _allow_batches(part: LanewayFunction, resources: JobResources) -> None:
+    stage = resources.stage.name
+    allow(
+        part,
+        "KeepBatches",
+        actions=["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],
+        resources=[resources.batches_arn()],
+    )
+    allow(
+        part,
+        "ListBatches",
+        actions=["dynamodb:Query"],
+        resources=[resources.batches_arn(index=BATCHES_LISTED)],
+    )
+    queues = (names.split_queue(stage), names.finish_queue(stage))
+    allow(
+        part,
+        "SendBatches",
+        actions=["sqs:SendMessage"],
+        resources=[resources.queue_arn(queue) for queue in queues],
+    )
