@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.harness import cold, jobs, layout, machine, report, session, warm
+from benchmarks.harness import batches, cold, jobs, layout, machine, report, session, warm
 from benchmarks.harness.bars import GROUPS
 from benchmarks.harness.figure import Effort, Figure, Skipped
 from benchmarks.harness.packages import ROOT, MissingModelError, remove_all
@@ -26,6 +26,7 @@ MEASUREMENTS: tuple[tuple[tuple[str, ...], Callable[[Effort], list[Figure]]], ..
     (("W4",), warm.measure_codec),
     (("Q1",), jobs.measure_stacking),
     (("Q2",), jobs.measure_machinery),
+    (("B1",), batches.measure_batches),
 )
 
 
