@@ -9,6 +9,9 @@ EMULATOR := .venv-emulator
 UV := $(BIN)/uv
 CDK = $(BIN)/cdk
 CONTEXT = -c stage=$(STAGE) -c models=$(MODELS)
+# Templates name no account; without this the CDK would read one from ~/.aws, credential processes and all.
+NO_AWS := env -u AWS_PROFILE -u AWS_DEFAULT_PROFILE -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY -u AWS_SESSION_TOKEN \
+  AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_EC2_METADATA_DISABLED=true
 COMPILE := $(UV) pip compile --universal --generate-hashes --python-version 3.11 --quiet --no-header $(if $(UPGRADE),--upgrade)
 SETUP := $(VENV)/.stamp-packages $(BIN)/cdk node_modules/.stamp $(EMULATOR)/.stamp
 
@@ -42,7 +45,7 @@ test-faults: setup ## 10,000 jobs while their workers are killed, and every faul
 	LANEWAY_FAULT_JOBS=$${LANEWAY_FAULT_JOBS:-10000} $(BIN)/pytest -s tests/faults
 
 synth: setup ## templates into cdk.out: make synth STAGE=prod
-	$(CDK) synth --quiet $(CONTEXT) --output cdk.out
+	$(NO_AWS) $(CDK) synth --quiet $(CONTEXT) --output cdk.out
 
 deploy: setup ## to your AWS account: make deploy STAGE=dev [MODELS=folder]
 	$(CDK) deploy --all $(CONTEXT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -65,6 +66,36 @@ def test_a_stage_is_synthesized_with_no_account(small_models, tmp_path) -> None:
         f"laneway-prod-{concern}.template.json"
         for concern in ("storage", "queues", "pools", "ingress", "jobs", "observability")
     }
+
+
+def test_destroying_prod_leaves_nothing_that_bills(small_models, tmp_path) -> None:
+    done = run_app(tmp_path, stage="prod", models=str(small_models), keep_data="false")
+
+    assert done.returncode == 0, done.stderr
+    for path in (tmp_path / "cdk.out").glob("*.template.json"):
+        for name, resource in json.loads(path.read_bytes())["Resources"].items():
+            assert resource.get("DeletionPolicy", "Delete") == "Delete", (path.name, name)
+            assert not resource.get("Properties", {}).get("DeletionProtectionEnabled"), name
+
+
+def test_make_synth_reads_no_aws_configuration(tmp_path) -> None:
+    asked = tmp_path / "asked"
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws" / "config").write_text(f"[default]\ncredential_process = touch {asked}\n")
+    printed = subprocess.run(
+        ["make", "-n", "synth", "MODELS=no/such/folder"],
+        cwd=PROJECT, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    words = shlex.split(printed.stdout.splitlines()[-1])
+
+    done = subprocess.run(
+        [*words[:-1], str(tmp_path / "cdk.out")],  # not into the project's own
+        cwd=PROJECT, capture_output=True, text=True, timeout=120, check=False,
+        env={**os.environ, "HOME": str(tmp_path), "AWS_PROFILE": "default"},
+    )  # fmt: skip
+
+    assert "no/such/folder is not a folder" in done.stderr, "the CDK did not get as far as the app"
+    assert not asked.exists()
 
 
 def test_nothing_that_is_synthesized_names_an_account_or_a_region(prod) -> None:
