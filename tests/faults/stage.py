@@ -80,7 +80,7 @@ class Child:
 class Stage:
     """Pool `shared` of stage `local`: its resources, and the processes that a test starts."""
 
-    def __init__(self, folder, models, access, *, receiver=None, targets_s=5):
+    def __init__(self, folder, models, access, *, receiver=None, targets_s=15):
         self.folder = folder
         self.models = models
         self.access = access

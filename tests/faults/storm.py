@@ -37,7 +37,7 @@ LARGE_EVERY = 97
 LARGE_ROWS = 400
 CANCELED_LATER = 15
 """A job is canceled when so many more were accepted: about when it runs."""
-BACKLOG_MAX = 60
+BACKLOG_MAX = 150
 ALL_ACCEPTED = "· all accepted"
 ACCEPTED = "· accepted"
 
