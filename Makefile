@@ -50,8 +50,10 @@ synth: setup ## templates into cdk.out: make synth STAGE=prod
 deploy: setup ## to your AWS account: make deploy STAGE=dev [MODELS=folder]
 	$(CDK) deploy --all $(CONTEXT)
 
-destroy: setup ## remove a stage from your AWS account: make destroy STAGE=dev
-	$(CDK) destroy --all $(CONTEXT)
+# Twice: `prod` protects its tables and its bucket, and what is protected would stay and bill.
+destroy: setup ## remove a stage and its data from your AWS account: make destroy STAGE=dev
+	$(CDK) deploy laneway-$(STAGE)-storage $(CONTEXT) -c keep_data=false
+	$(CDK) destroy --all $(CONTEXT) -c keep_data=false
 
 bench: setup ## measure the speed bars, as ratios in one run
 	$(BIN)/python -m benchmarks

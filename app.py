@@ -1,10 +1,12 @@
 """The CDK's entry: reads which stage and which models, and composes the stacks.
 
 `cdk deploy --all -c stage=prod -c models=path/to/models`; stage is `dev` and models `models` unless said.
+`-c keep_data=false` lifts what protects a stage's data, so that it can be destroyed whole.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -20,6 +22,8 @@ def main() -> None:
     """Synthesize the stage."""
     app = new_app()
     stage = stage_of(app.node.try_get_context("stage") or "dev")
+    if app.node.try_get_context("keep_data") == "false":  # `make destroy` lifts the protection
+        stage = dataclasses.replace(stage, keep_data=False)
     repository = read_repository(Path(app.node.try_get_context("models") or "models"))
     deployment = Deployment(
         stage=stage,

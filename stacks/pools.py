@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from aws_cdk import Annotations, ArnFormat, Stack
 
+from shared.limits import HTTP_API_INTEGRATION_TIMEOUT_S
 from shared.settings import RealtimeSettings
 from stacks import names
 from stacks.parts.function import LanewayFunction, control_layer, runtime_layer
@@ -93,7 +94,8 @@ def _realtime(
         layers=layers,  # realtime loads boto3 for a request that prefers an asynchronous answer
         environment=environment(stage, pool, spec),
         memory_mib=spec.memory_mib,
-        timeout_s=spec.timeout_s,
+        # A run ends after the pool's `timeout_s`; waiting for a job (`Prefer: wait=20`) takes longer.
+        timeout_s=HTTP_API_INTEGRATION_TIMEOUT_S,
         snapstart=warm == "snapstart",
     )
     WarmAlias(part, "Live", function=part.function, warm=warm)
@@ -129,6 +131,7 @@ def environment(stage: Stage, pool: str, spec: PoolSpec) -> dict[str, str]:
         pool=pool,
         log_level=stage.log_level,
         session_budget_mib=session_budget_mib(spec),
+        timeout_s=spec.timeout_s,
         ingress_function=names.ingress_function(stage.name),
     )
     return {**settings.to_env(), **BLAS_ON_ONE_THREAD}

@@ -10,6 +10,7 @@ ONE_GROUP = ("e2e", "faults")
 """Folders whose tests share a service that is costly to start: one process runs all of a folder."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where two processes share the tests: a file stays whole, and what takes longest starts first."""
     root = Path(__file__).parent

@@ -108,6 +108,7 @@ class RealtimeService:
     ) -> None:
         self._catalog = catalog
         self._margin_ms = settings.deadline_margin_ms
+        self._run_ms = settings.timeout_s * 1000
         self._budget_bytes = settings.session_budget_mib * MIB
         self._validate = load_validators(catalog.validators).inference_request
         self._sessions = open_sessions(
@@ -124,7 +125,8 @@ class RealtimeService:
     def answer(self, request: HttpRequest, facts: RequestFacts) -> Response:
         """The answer to one inference call; raises a `LanewayError` for one that has none."""
         # On the monotonic clock: when a run must end so that the answer still gets out.
-        deadline_s = time.monotonic() + (request.remaining_ms - self._margin_ms) / 1000
+        left_ms = min(request.remaining_ms - self._margin_ms, self._run_ms)
+        deadline_s = time.monotonic() + left_ms / 1000
         model = self._routes.get(request.route_key)
         if model is None:
             raise ModelNotFoundError(f"this pool has no model for {request.route_key!r}")

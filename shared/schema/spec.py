@@ -192,6 +192,7 @@ class PoolSpec(Declared):
     memory_mib: int = Field(default=1769, ge=LAMBDA_MEMORY_MIB_MIN, le=LAMBDA_MEMORY_MIB_MAX)
     """1769 MiB is one full vCPU."""
     timeout_s: int = Field(default=10, ge=1, le=LAMBDA_TIMEOUT_S_MAX)
+    """How long one run may take in the realtime lane; the gateway waits 29 s at most."""
     warm: Warm = "on-demand"
 
 

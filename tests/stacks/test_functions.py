@@ -13,6 +13,7 @@ from shared.limits import (
     HTTP_API_INTEGRATION_TIMEOUT_S,
     LAMBDA_ENVIRONMENT_BYTES,
     LAMBDA_SNAPSTART_PYTHON_MIN,
+    PREFER_WAIT_S_MAX,
 )
 from shared.schema.spec import PoolSpec
 from shared.settings import RealtimeSettings
@@ -143,6 +144,13 @@ def test_no_function_outlasts_the_gateway_that_waits_for_it(prod) -> None:
     for name, function in functions(prod).items():
         if name.endswith(("-realtime", "-ingress", "-authorizer")):
             assert function["Timeout"] <= HTTP_API_INTEGRATION_TIMEOUT_S, name
+
+
+def test_a_realtime_function_outlasts_its_runs_so_that_it_can_wait_for_a_job(prod) -> None:
+    function = functions(prod)["laneway-prod-hot-realtime"]
+    settings = RealtimeSettings.from_env(function["Environment"]["Variables"])
+    assert settings.timeout_s == 20
+    assert function["Timeout"] > PREFER_WAIT_S_MAX
 
 
 def test_a_pools_environment_reads_back_and_fits(prod) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from types import SimpleNamespace
 
@@ -96,6 +97,16 @@ def test_a_model_that_cannot_be_loaded_is_logged_and_takes_no_other_with_it(pack
         "scale/2",
     )
     assert handler(infer_event("scale", "1"), CONTEXT)["statusCode"] == 200
+
+
+def test_a_run_ends_after_the_pools_timeout_however_long_the_function_may_take(package):
+    handler = make_handler(settings(timeout_s=1), catalog=catalog(package), package=package)
+    stuck = infer_event("stuck")
+    tensor = {"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}
+    stuck["body"] = json.dumps({"inputs": [tensor]})
+    answer = orjson.loads(handler(stuck, CONTEXT)["body"])
+    assert answer["code"] == "deadline_exceeded"
+    assert re.search(r"it had (9\d\d|1000) ms left", answer["error"])
 
 
 def test_a_probe_of_a_model_loads_it(package):
