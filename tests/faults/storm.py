@@ -19,6 +19,7 @@ from shared.aws import make_client
 from shared.catalog import load_catalog
 from shared.errors import UnavailableError
 from shared.jobs.messages import reference
+from shared.jobs.parallel import Parallel
 from shared.jobs.rules import JobRules
 from shared.jobs.submission import Submission
 from shared.jobs.submit import Jobs
@@ -35,9 +36,10 @@ CANARY = "canary-of-the-storm"
 WEBHOOK_EVERY = 4
 LARGE_EVERY = 97
 LARGE_ROWS = 400
-CANCELED_LATER = 15
+CANCELED_LATER = 40
 """A job is canceled when so many more were accepted: about when it runs."""
 BACKLOG_MAX = 150
+AT_ONCE = 8
 ALL_ACCEPTED = "· all accepted"
 ACCEPTED = "· accepted"
 
@@ -125,13 +127,15 @@ class Storm:
 def submit_all(storm):
     """Accept the jobs from `storm.first` on; what was accepted before is met again without harm."""
     desk = _Desk()
-    for plan in storm.plans[storm.first :]:
-        _insist(lambda plan=plan: desk.accept(plan))
-        earlier = storm.plans[max(0, plan.number - CANCELED_LATER)]
-        if earlier.canceled:
-            _insist(lambda key=earlier.key: desk.store.cancel(key, now=time.time()))
-        say(ACCEPTED, plan.number)
-        while plan.number % 10 == 0 and _insist(desk.queue.depth) > BACKLOG_MAX:
+    parallel = Parallel(threads=AT_ONCE)
+    for first in range(storm.first, storm.count, AT_ONCE):
+        plans = storm.plans[first : first + AT_ONCE]
+        parallel.map(lambda plan: _insist(lambda: desk.accept(plan)), plans)
+        for earlier in storm.plans[max(0, first - CANCELED_LATER) :][:AT_ONCE]:
+            if earlier.canceled:
+                _insist(lambda key=earlier.key: desk.store.cancel(key, now=time.time()))
+        say(ACCEPTED, plans[-1].number)
+        while _insist(desk.queue.depth) > BACKLOG_MAX:
             time.sleep(0.3)
     say(ALL_ACCEPTED)
     while True:
