@@ -26,7 +26,9 @@ def call(server, **settings):
         return client.models()
 
 
-@pytest.mark.parametrize("error", sorted(set(leaves()), key=lambda e: (e.status, e.code, e.__name__)))
+@pytest.mark.parametrize(
+    "error", sorted(set(leaves()), key=lambda e: (e.status, e.code, e.__name__))
+)
 def test_each_error_of_the_service_keeps_its_status_code_and_retryability(server, error):
     body = {"error": "why", "code": error.code, "field": "inputs[0]", "request_id": "r-1"}
     server.will_answer(json_answer(body, error.status))
