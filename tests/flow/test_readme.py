@@ -55,14 +55,15 @@ def test_the_triton_client_gets_an_embedding(capsys):
 
 
 @pytest.mark.usefixtures("beside_a_running_service")
-def test_the_infer_commands_answer():
+def test_the_commands_for_a_running_service_answer(service):
     lines = "".join(blocks("bash")).splitlines()
-    assert len(lines) == 3
-    for line in lines[1:]:
-        *piped, command = line.split(" | ")
-        stdin = shlex.split(piped[0])[1] if piped else None
-        result = CliRunner().invoke(app, shlex.split(command)[1:], input=stdin)
-        assert result.exit_code == 0, result.output
+    assert len(lines) == 4
+    with service.working():
+        for line in lines[1:]:
+            *piped, command = line.split(" | ")
+            stdin = shlex.split(piped[0])[1] if piped else None
+            result = CliRunner().invoke(app, shlex.split(command)[1:], input=stdin)
+            assert result.exit_code == 0, result.output
 
 
 def test_the_users_test_passes_in_a_plain_pytest(tmp_path):
