@@ -41,15 +41,20 @@ class Moody:
     """A receiver that answers some events with 500 when they come for the first time.
 
     Only fresh ones: an event that is older is at its second attempt, and the third is five minutes later.
+    `ids`: by job, under which id and with which body its events came; their signatures were valid then.
     """
 
-    def __init__(self, chance):
+    def __init__(self, chance, reader):
+        self.ids = defaultdict(set)
         self._chance = chance
+        self._reader = reader
         self._refused = set()
 
     def __call__(self, request):
         event_id = request.headers["webhook-id"]
-        ended = datetime.fromisoformat(json.loads(request.body)["timestamp"])
+        event = self._reader.verify(request.body, request.headers)
+        self.ids[event["data"]["id"]].add((event_id, request.body))
+        ended = datetime.fromisoformat(event["timestamp"])
         fresh = int(request.headers["webhook-timestamp"]) - ended.timestamp() < FRESH_S
         if fresh and event_id not in self._refused and self._chance.random() < REFUSED:
             self._refused.add(event_id)
@@ -110,7 +115,8 @@ class Weather:
 @pytest.mark.timeout(2400 if FULL else 240)
 def test_every_job_of_a_storm_ends_once_with_the_answer_of_the_realtime_call(stage, hooks):
     say(f"LANEWAY_FAULT_SEED={SEED} LANEWAY_FAULT_JOBS={JOBS}")
-    hooks.judge = Moody(random.Random(SEED))  # noqa: S311  to be had again
+    moody = Moody(random.Random(SEED), Webhook(stage.secret))  # noqa: S311  to be had again
+    hooks.judge = moody
     port_url = f"https://127.0.0.1:{hooks.port}/hook"
     storm = Storm(seed=SEED, count=JOBS, webhook=port_url)
     began = time.monotonic()
@@ -127,7 +133,7 @@ def test_every_job_of_a_storm_ends_once_with_the_answer_of_the_realtime_call(sta
     assert len(rows) == JOBS
     check_ends(rows, weather)
     alone = check_values(stage, rows, kept)
-    told = check_webhooks(stage, rows, hooks)
+    told = check_webhooks(rows, hooks, moody)
     check_logs(stage)
     say(f"{dict(counts)}; killed {dict(weather.killed)}; {alone} ran alone; {told} deliveries")
     say(f"accepted in {blown_s:.0f} s, settled in {time.monotonic() - began:.0f} s")
@@ -180,19 +186,16 @@ def check_close(made, meant, key):
     assert (np.abs(values - expected) <= TOLERANCE * scale).all(), key
 
 
-def check_webhooks(stage, rows, hooks):
-    """Each was told at least once, always under one id and with a signature that holds."""
-    reader = Webhook(stage.secret)
-    ids = defaultdict(set)
-    for received in hooks.received:
-        event = reader.verify(received.body, received.headers)
-        ids[event["data"]["id"]].add((received.headers["webhook-id"], received.body))
+def check_webhooks(rows, hooks, moody):
+    """Each was told at least once, always under one id; gives how many deliveries there were."""
     due = {row.key.id: row for row in rows if row.webhook}
-    assert set(ids) == set(due)
-    for job_id, seen in ids.items():
+    assert set(moody.ids) == set(due)
+    for job_id, seen in moody.ids.items():
         [(event_id, body)] = seen
         assert event_id == f"evt_{job_id}_{due[job_id].status}"
         assert json.loads(body)["type"] == f"job.{due[job_id].status}"
+    signed = {request.headers["webhook-id"] for request in hooks.received}
+    assert len(signed) == len(due)
     return len(hooks.received)
 
 
