@@ -233,7 +233,7 @@ def test_a_bomb_is_413_without_being_unpacked(laneway_service, encoding, pack):
     ("body", "encoding", "status"),
     [
         (b"not gzip", "gzip", 400),
-        (gzip.compress(b"{}")[:-4], "gzip", 400),
+        (gzip.compress(b"{}", mtime=0)[:-4], "gzip", 400),
         (b"{}", "br", 415),
         (b"{}", "gzip, deflate", 415),
     ],
