@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import time
+import uuid
 
 import boto3
 import pytest
@@ -47,11 +48,13 @@ def account(monkeypatch):
 
 def settings(account, hooks, stage="local"):
     sqs = make_client("sqs", session=account)
-    urls = [sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("hooks", "hooks-dlq")]
-    make_client("dynamodb", session=account).create_table(**table_definition("hook-jobs"))
+    # Another file's service may hold moto open in this process, and then its account is shared.
+    own = uuid.uuid4().hex[:8]
+    urls = [sqs.create_queue(QueueName=f"{name}-{own}")["QueueUrl"] for name in ("hooks", "dlq")]
+    make_client("dynamodb", session=account).create_table(**table_definition(f"hook-jobs-{own}"))
     return WebhooksSettings(
         stage=stage,
-        jobs_table="hook-jobs",
+        jobs_table=f"hook-jobs-{own}",
         webhooks_queue=urls[0],
         webhooks_dead_letters=urls[1],
         public_url="https://api.example.com",

@@ -83,8 +83,9 @@ def test_make_synth_reads_no_aws_configuration(tmp_path) -> None:
     (tmp_path / ".aws").mkdir()
     (tmp_path / ".aws" / "config").write_text(f"[default]\ncredential_process = touch {asked}\n")
     printed = subprocess.run(
-        ["make", "-n", "synth", "MODELS=no/such/folder"],
+        ["make", "-n", "--no-print-directory", "synth", "MODELS=no/such/folder"],
         cwd=PROJECT, capture_output=True, text=True, timeout=60, check=True,
+        env={name: value for name, value in os.environ.items() if "MAKE" not in name},
     )  # fmt: skip
     words = shlex.split(printed.stdout.splitlines()[-1])
 
