@@ -41,24 +41,69 @@ _SURELY_FITS_BYTES: Final = BODY_BYTES_MAX // 6
 _BINARY_ONLY_HEADERS: Final = ("content-encoding", "inference-header-content-length")
 
 
-class HttpRequest(NamedTuple):
-    """One call as the functions see it."""
+class HttpRequest:
+    """One call as the functions see it: what every function needs, and the rest of the event on demand."""
 
-    method: str
-    path: str
-    """Without the stage's prefix, percent-decoded by the gateway."""
-    route_key: str
-    path_parameters: Mapping[str, str]
-    headers: Mapping[str, str]
-    """Names in lower case."""
-    body: bytes
-    """As the caller sent it: still compressed where it says so."""
-    tenant: str
-    key_id: str
-    request_id: str
-    query: Mapping[str, str]
-    remaining_ms: int
-    """Until the answer must be out."""
+    __slots__ = ("_event", "body", "headers", "remaining_ms")
+
+    def __init__(
+        self, event: Mapping[str, Any], headers: Mapping[str, str], body: bytes, remaining_ms: int
+    ) -> None:
+        self._event = event
+        self.headers = headers
+        """Names in lower case."""
+        self.body = body
+        """As the caller sent it: still compressed where it says so."""
+        self.remaining_ms = remaining_ms
+        """Until the answer must be out."""
+
+    @property
+    def method(self) -> str:
+        """In upper case."""
+        method: str = self._event["requestContext"]["http"]["method"]
+        return method
+
+    @property
+    def path(self) -> str:
+        """Without the stage's prefix, percent-decoded by the gateway."""
+        stage = self._event["requestContext"].get("stage", DEFAULT_STAGE)
+        return _without_stage(self._event["rawPath"], stage)
+
+    @property
+    def route_key(self) -> str:
+        """The gateway's route that the call took."""
+        route_key: str = self._event["routeKey"]
+        return route_key
+
+    @property
+    def path_parameters(self) -> Mapping[str, str]:
+        """What stood in the place of the route's `{...}`."""
+        return self._event.get("pathParameters") or {}
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """The query string, several values of a name joined by commas."""
+        return self._event.get("queryStringParameters") or {}
+
+    @property
+    def tenant(self) -> str:
+        """Whom the call is for, as the authorizer found it."""
+        return _caller(self._event).get("tenant", "default")
+
+    @property
+    def key_id(self) -> str:
+        """Which key it came with; empty where keys are not used."""
+        return _caller(self._event).get("key_id", "")
+
+    @property
+    def request_id(self) -> str:
+        """The gateway's, which its access log has too."""
+        request_id: str = self._event["requestContext"]["requestId"]
+        return request_id
+
+
+def _caller(event: Mapping[str, Any]) -> Mapping[str, str]:
+    return (event["requestContext"].get("authorizer") or {}).get("lambda") or {}
 
 
 class Response(NamedTuple):
@@ -80,10 +125,15 @@ def serve(
 
     The request's id is the gateway's, which its access log has too.
     """
-    facts = RequestFacts(event["requestContext"]["requestId"], time.perf_counter_ns())
+    caller = _caller(event)
+    facts = RequestFacts(
+        event["requestContext"]["requestId"],
+        time.perf_counter_ns(),
+        caller.get("tenant", "default"),
+        caller.get("key_id", ""),
+    )
     try:
         request = read_request(event, context.get_remaining_time_in_millis())
-        facts.tenant, facts.key_id = request.tenant, request.key_id
         facts.request_bytes = len(request.body)
         response = answer(request, facts)
         answered = write_response(response)
@@ -113,26 +163,10 @@ def read_request(event: Mapping[str, Any], remaining_ms: int = 0) -> HttpRequest
     Raises `MediaTypeError` for a body that its Content-Type mangled, `TooLargeError` for one past
     the limit and `MalformedBodyError` for one that is not base64.
     """
-    context = event["requestContext"]
     headers = event.get("headers") or {}
-    caller = (context.get("authorizer") or {}).get("lambda") or {}
-    stage = context.get("stage", DEFAULT_STAGE)
-    path = event["rawPath"]
-    return HttpRequest._make(  # by name it costs twice the time
-        (
-            context["http"]["method"],
-            path if stage == DEFAULT_STAGE else _without_stage(path, stage),
-            event["routeKey"],
-            event.get("pathParameters") or {},
-            headers,
-            _read_body(event, headers),
-            caller.get("tenant", "default"),
-            caller.get("key_id", ""),
-            context["requestId"],
-            event.get("queryStringParameters") or {},
-            remaining_ms if REMAINING not in event else min(remaining_ms, event[REMAINING]),
-        )
-    )
+    if REMAINING in event:
+        remaining_ms = min(remaining_ms, event[REMAINING])
+    return HttpRequest(event, headers, _read_body(event, headers), remaining_ms)
 
 
 def _without_stage(path: str, stage: str) -> str:

@@ -24,10 +24,11 @@ from shared.schema.wire import HEADER_LENGTH, join_answer, open_body, parse_json
 from shared.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from shared.catalog import Catalog, ModelVersion
+    from shared.inference.pipeline import ServedModel
     from shared.schema.request import InferenceRequest
     from shared.settings import RealtimeSettings
     from shared.telemetry import RequestFacts
@@ -133,28 +134,32 @@ class RealtimeService:
         facts.model = model.name
         version = model.version(request.path_parameters.get("version"))
         facts.version = version.version
-        headers = request.headers
-        asked, tail = self._open(request.body, headers)
         served = self._sessions.get(model.name, version.version)
-        answer = infer(served, asked, tail, deadline_s=deadline_s)
-        facts.model_ms = answer.model_ms
-        header, tails = encode(answer)
-        accepted = headers.get("accept-encoding")
+        header, tails, facts.model_ms = self._infer(served, request, deadline_s)
+        accepted = request.headers.get("accept-encoding")
         if not tails and accepted is None:
             return Response(200, JSON_HEADERS, header)
         sent = join_answer(header, tails, accept_encoding=accepted)
         return Response(200, sent.headers, sent.body)
 
-    def _open(
-        self, body: bytes, headers: Mapping[str, str]
-    ) -> tuple[InferenceRequest | None, memoryview]:
-        """The request, None where the body is a raw tensor, and the binary tensors behind it."""
-        encoding = headers.get("content-encoding")
-        header_length = headers.get(HEADER_LENGTH)
+    def _infer(
+        self, served: ServedModel, request: HttpRequest, deadline_s: float
+    ) -> tuple[bytes, Sequence[bytes], float]:
+        """The answer's JSON part, its binary tensors, and the milliseconds that the model ran."""
+        encoding = request.headers.get("content-encoding")
+        header_length = request.headers.get(HEADER_LENGTH)
+        asked: InferenceRequest | None
         if encoding is None and header_length is None:
-            return self._validate(parse_json(body)), NO_TAIL
-        frame = open_body(body, content_encoding=encoding, header_length=header_length)
-        return None if frame.raw else self._validate(parse_json(frame.json)), frame.tail
+            body, tail = parse_json(request.body), NO_TAIL
+            plain = served.plain.answer(body, deadline_s) if served.plain else None
+            if plain is not None:
+                return plain.body, (), plain.model_ms
+            asked = self._validate(body)
+        else:
+            frame = open_body(request.body, content_encoding=encoding, header_length=header_length)
+            asked, tail = None if frame.raw else self._validate(parse_json(frame.json)), frame.tail
+        answer = infer(served, asked, tail, deadline_s=deadline_s)
+        return *encode(answer), answer.model_ms
 
     def probe(self, question: Mapping[str, str | None]) -> dict[str, Any]:
         """Whether the model of the question has a session now; no model: whether all defaults have.

@@ -19,6 +19,7 @@ import orjson
 from shared.inference.datatypes import ARRAY_TYPES
 from shared.inference.encoder import Heading, Wanted
 from shared.inference.finite import FLOATS, all_finite
+from shared.inference.plain import plain_shape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 Shapes = tuple[tuple[int, ...], ...]
 """Of the inputs, in the model's order."""
 SHAPES_KEPT: Final = 64
-_MEMBERS: Final = 4
 _PLAIN_OUTPUTS: Final = frozenset(
     {"FP32", "FP64"} | {f"{u}INT{n}" for u in ("", "U") for n in (8, 16, 32, 64)}
 )
@@ -143,23 +143,12 @@ class Bulk:
 
 
 def _shape(tensor: Any, plain: tuple[str, str]) -> tuple[int, ...] | None:
-    """`plain`: name and datatype. The shape of a tensor that is what nearly every line has: a flat list of numbers, in JSON."""
-    if tensor.__class__ is not dict or len(tensor) != _MEMBERS:
+    """`plain`: name and datatype. The shape of a tensor that is what nearly every line has."""
+    shape = plain_shape(tensor, *plain)
+    if shape is None or not tensor["data"]:
         return None
-    data, shape = tensor.get("data"), tensor.get("shape")
-    if data.__class__ is not list or not data or shape.__class__ is not list:
-        return None
-    for size in shape:
-        if size.__class__ is not int:
-            return None
-    first = data[0].__class__
-    if (
-        (first is float or first is int)
-        and tensor.get("name") == plain[0]
-        and tensor.get("datatype") == plain[1]
-    ):
-        return tuple(shape)
-    return None
+    first = tensor["data"][0].__class__
+    return shape if first is float or first is int else None
 
 
 def _column(lists: Sequence[list[Any]], spec: TensorSpec) -> NDArray[Any] | None:

@@ -42,47 +42,50 @@ class InputCodec:
 
     __slots__ = (
         "_check_finite",
-        "_counts",
-        "_datatype",
         "_dtype",
         "_elements_max",
         "_kind",
         "_text",
         "_typecode",
         "allow_non_finite",
+        "counts",
+        "datatype",
+        "name",
         "spec",
     )
 
     def __init__(self, spec: TensorSpec, *, text: bool, allow_non_finite: bool) -> None:
         """`text`: BYTES become str (for a graph) instead of bytes (for a transform)."""
         self.spec = spec
+        self.name = spec.name
         self.allow_non_finite = allow_non_finite
         self._kind = ARRAY_TYPES[spec.datatype]
-        self._datatype = spec.datatype
+        self.datatype = spec.datatype
         self._dtype = self._kind.dtype
         self._typecode = self._kind.typecode
         self._text = text
         self._check_finite = spec.datatype in FLOATS
         self._elements_max = min(TENSOR_ELEMENTS_MAX, TENSOR_BYTES_MAX // self._kind.item_bytes)
-        self._counts: dict[tuple[int, ...], int] = {}
+        self.counts: dict[tuple[int, ...], int] = {}
+        """Elements of shapes that were checked against the signature."""
 
     def decode(self, tensor: InputTensor, part: memoryview | None, index: int) -> NDArray[Any]:
         """The array of input number `index`, in its shape, from `part` where it came binary.
 
         Raises SignatureError or NonFiniteInputError.
         """
-        if tensor.datatype != self._datatype:
+        if tensor.datatype != self.datatype:
             raise SignatureError(
                 f"input {self.spec.name!r} came as {tensor.datatype}; the model takes "
-                f"{self._datatype}",
+                f"{self.datatype}",
                 field=f"inputs[{index}].datatype",
             )
         shape = tensor.shape
-        count = self._counts.get(shape)
+        count = self.counts.get(shape)
         if count is None:
             count = self._count(shape, index)
-            if len(self._counts) < SHAPES_KEPT:
-                self._counts[shape] = count
+            if len(self.counts) < SHAPES_KEPT:
+                self.counts[shape] = count
         if part is not None:
             return self._from_bytes(part, shape, count, index)
         data = tensor.data
@@ -94,7 +97,8 @@ class InputCodec:
             return np.empty(shape, self._kind.dtype)
         if self._typecode is None:
             return self._from_words(data, shape, index)
-        return self._from_numbers(data, shape, count, index)
+        result = self.numbers(data, shape, count)
+        return self._from_odd_numbers(data, shape, index) if result is None else result
 
     def _count(self, shape: Sequence[int], index: int) -> int:
         """Elements of `shape`, checked against the signature; exact, since Python's integers are."""
@@ -117,10 +121,23 @@ class InputCodec:
             return [data]
         return flatten(data, shape, name=self.spec.name, index=index) if data else data
 
-    def _from_numbers(
-        self, flat: list[Any], shape: Sequence[int], count: int, index: int
-    ) -> NDArray[Any]:
-        """`flat`: `count` JSON values, at least one."""
+    def numbers(self, flat: list[Any], shape: Sequence[int], count: int) -> NDArray[Any] | None:
+        """`flat`, `count` JSON values, at least one, as the array; None where one of them is odd."""
+        try:
+            numbers = strict_array(self._typecode, flat)  # type: ignore[arg-type]  # None was told apart
+        except (TypeError, OverflowError):
+            return None
+        if flat[0].__class__ is bool:
+            return None
+        result: NDArray[Any] = ndarray(shape, self._dtype, numbers)
+        if self._check_finite and not (
+            isfinite(sum(numbers)) if count <= SUMMED_MAX else all_finite(result, self.datatype)
+        ):
+            return None
+        return result
+
+    def _from_odd_numbers(self, flat: list[Any], shape: Sequence[int], index: int) -> NDArray[Any]:
+        """What `numbers` gave None for: refused, unless it is NaN or an infinity that the model takes."""
         try:
             numbers = strict_array(self._typecode, flat)  # type: ignore[arg-type]  # None was told apart
         except (TypeError, OverflowError):
@@ -128,10 +145,7 @@ class InputCodec:
         if flat[0].__class__ is bool:
             refusals.bad_element(self.spec.name, index, self._kind, flat)
         result: NDArray[Any] = ndarray(shape, self._dtype, numbers)
-        if self._check_finite and not (
-            isfinite(sum(numbers)) if count <= SUMMED_MAX else all_finite(result, self._datatype)
-        ):
-            self._refuse_non_finite(result, index, flat)
+        self._refuse_non_finite(result, index, flat)
         return result
 
     def _from_words(self, flat: list[Any], shape: Sequence[int], index: int) -> NDArray[Any]:

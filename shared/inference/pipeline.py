@@ -15,6 +15,7 @@ from shared.errors import InvalidRequestError, SignatureError
 from shared.inference import refusals
 from shared.inference.codec import InputCodec
 from shared.inference.encoder import Answer, Heading, Wanted
+from shared.inference.plain import Plain
 from shared.schema.datatypes import DATATYPES
 from shared.schema.wire import split_tail, wants_binary
 
@@ -89,6 +90,13 @@ class ServedModel:
         ]
         self._plain = not (transform or session.shared_dimensions or self._binary_only)
         """Whether a request that asks for nothing special needs no more than decoding."""
+        codecs = list(self._codecs.values())
+        self.plain = (
+            Plain(session, codecs, self._heading, self._in_json)
+            if self._plain and Plain.takes(codecs, self._in_json)
+            else None
+        )
+        """Answers requests that need no judgement; None: no request to this model is one."""
         first = version.inputs[0]
         self._batched = first.name if first.shape and first.shape[0] < 0 else None
 

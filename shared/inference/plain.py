@@ -1,0 +1,127 @@
+"""Requests that need no judgement, answered in one pass: numbers in flat JSON lists, nothing asked.
+
+That is what most callers of a tabular model send, and where the model runs for microseconds the
+objects of the ordinary way (`shared.schema.compiled`, `shared.inference.pipeline`) cost as much as
+the run. Whatever is odd in a request (a further member, a nested list, a string, an overflow, NaN)
+gives None, and the ordinary way says what is wrong with it. The bytes are the same either way; a
+property test compares them.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import orjson
+
+from shared.inference.datatypes import ARRAY_TYPES
+from shared.inference.encoder import NUMPY
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from shared.inference.codec import InputCodec
+    from shared.inference.encoder import Heading, Wanted
+    from shared.inference.session import ModelSession
+
+TENSOR_MEMBERS: Final = 4
+"""name, datatype, shape, data."""
+
+
+class PlainAnswer(NamedTuple):
+    """An answer whose outputs are all JSON."""
+
+    body: bytes
+    model_ms: float
+    """Time in `session.run`."""
+
+
+def plain_shape(tensor: Any, name: str, datatype: str) -> tuple[int, ...] | None:
+    """The shape of a tensor that is a flat list and nothing else; None: it is judged elsewhere.
+
+    What the list holds, and whether the shape fits, is still to be seen.
+    """
+    if tensor.__class__ is not dict or len(tensor) != TENSOR_MEMBERS:
+        return None
+    data, shape = tensor.get("data"), tensor.get("shape")
+    if data.__class__ is not list or shape.__class__ is not list:
+        return None
+    if tensor.get("name") != name or tensor.get("datatype") != datatype:
+        return None
+    for size in shape:
+        if size.__class__ is not int:  # 1.0 and True are equal to 1, and are refused elsewhere
+            return None
+    return tuple(shape)
+
+
+class Plain:
+    """The one pass of one loaded version. Made once, when the model is loaded."""
+
+    __slots__ = ("_codecs", "_fetch", "_heading", "_run", "_wanted")
+
+    def __init__(
+        self,
+        session: ModelSession,
+        codecs: Sequence[InputCodec],
+        heading: Heading,
+        wanted: Sequence[Wanted],
+    ) -> None:
+        self._codecs = codecs
+        self._run = session.run
+        self._fetch = session.output_names
+        self._heading = heading.text
+        self._wanted = wanted
+
+    @staticmethod
+    def takes(codecs: Sequence[InputCodec], wanted: Sequence[Wanted]) -> bool:
+        """Whether a model without a transform can be answered so: numbers in, JSON numbers out."""
+        return all(ARRAY_TYPES[codec.spec.datatype].typecode for codec in codecs) and all(
+            want.numeric for want in wanted
+        )
+
+    def answer(self, body: Any, deadline_s: float) -> PlainAnswer | None:
+        """The answer to a parsed body; None where it has to go the ordinary way.
+
+        Raises what `ModelSession.run` raises. `deadline_s`: on the clock of `time.monotonic`.
+        """
+        feeds = self._feeds(body)
+        if feeds is None:
+            return None
+        started_s = time.perf_counter()
+        results = self._run(feeds, self._fetch, deadline_s)
+        model_ms = (time.perf_counter() - started_s) * 1000
+        text = [self._heading]
+        for wanted, result in zip(self._wanted, results):  # noqa: B905  of equal length by contract
+            shape = result.shape
+            text += (
+                wanted.openings.get(shape) or wanted.open(shape),
+                orjson.dumps(result.ravel(), None, NUMPY),
+            )
+        text.append(b"}]}")
+        written = b"".join(text)
+        if written.find(b"null") >= 0:  # NaN or an infinity, as orjson writes them
+            return None
+        return PlainAnswer(written, model_ms)
+
+    def _feeds(self, body: Any) -> dict[str, NDArray[Any]] | None:
+        if body.__class__ is not dict or len(body) != 1:
+            return None
+        tensors = body.get("inputs")
+        if tensors.__class__ is not list or len(tensors) != len(self._codecs):
+            return None
+        feeds = {}
+        for tensor, codec in zip(tensors, self._codecs):  # noqa: B905  compared above
+            shape = plain_shape(tensor, codec.name, codec.datatype)
+            if shape is None:
+                return None
+            count = codec.counts.get(shape)  # known: the shape was checked once
+            data = tensor["data"]
+            if not count or len(data) != count:
+                return None
+            numbers = codec.numbers(data, shape, count)
+            if numbers is None:
+                return None
+            feeds[codec.name] = numbers
+        return feeds

@@ -1,0 +1,114 @@
+"""The one pass for plain requests answers as the ordinary way does, byte for byte, or leaves them to it."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import orjson
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from shared.errors import LanewayError
+from shared.inference.encoder import encode
+from shared.inference.pipeline import infer
+from tests.fixtures.batch_desk import BatchDesk
+
+
+@pytest.fixture(scope="module")
+def desk(small_models):
+    return BatchDesk(small_models)
+
+
+@pytest.fixture(scope="module")
+def served(desk):
+    return desk.sessions.get("scale", desk.catalog.find("scale")[1].version)
+
+
+def until() -> float:
+    return time.monotonic() + 10
+
+
+def ordinarily(desk, served, body) -> bytes | str:
+    """The answer of the ordinary way, or the code of its refusal."""
+    try:
+        return encode(infer(served, desk.worker.validate(body), deadline_s=until()))[0]
+    except LanewayError as error:
+        return error.code
+
+
+def body_of(data, *, shape, name="x", datatype="FP32"):
+    return {"inputs": [{"name": name, "shape": shape, "datatype": datatype, "data": data}]}
+
+
+numbers = st.floats(-(2.0**60), 2.0**60, width=32) | st.integers(-(2**24), 2**24)
+values = numbers | st.sampled_from([True, None, "1", math.nan, math.inf, 1e300, [1.0]])
+sizes = st.integers(-1, 4) | st.sampled_from([True, 1.0, 2.0, "2", None])
+bodies = st.fixed_dictionaries(
+    {
+        "inputs": st.lists(
+            st.fixed_dictionaries(
+                {
+                    "name": st.sampled_from(["x", "x", "x", "y", 1]),
+                    "datatype": st.sampled_from(["FP32", "FP32", "FP32", "FP64", 1]),
+                    "shape": st.lists(sizes, min_size=1, max_size=3)
+                    | st.just([1, 2])
+                    | st.just([2, 2]),
+                    "data": st.lists(values, max_size=5)
+                    | st.lists(numbers, min_size=2, max_size=4),
+                },
+                optional={"parameters": st.sampled_from([{}, {"binary_data_size": 4}])},
+            ),
+            min_size=1,
+            max_size=2,
+        )
+    },
+    optional={"id": st.just("a"), "outputs": st.just([{"name": "y"}])},
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(bodies)
+@example(body_of([1.0, 2.0], shape=[True, 2]))
+@example(body_of([1.0, 2.0], shape=[1.0, 2]))
+@example(body_of([True, 2.0], shape=[1, 2]))
+@example(body_of([3e38, 3e38], shape=[1, 2]))
+@example(body_of([], shape=[0, 2]))
+def test_whatever_it_answers_is_what_the_ordinary_way_answers(desk, served, body):
+    ordinarily(desk, served, body_of([1.0, 2.0], shape=[1, 2]))  # a shape that is known
+    ordinarily(desk, served, body_of([1.0, 2.0] * 2, shape=[2, 2]))
+
+    found = served.plain.answer(body, until())
+
+    if found is not None:
+        assert found.body == ordinarily(desk, served, body)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(numbers, min_size=2, max_size=2))
+def test_a_plain_request_of_a_known_shape_is_answered(desk, served, row):
+    body = body_of(row, shape=[1, 2])
+    expected = ordinarily(desk, served, body)
+
+    assert served.plain.answer(body, until()).body == expected
+
+
+@pytest.mark.parametrize(
+    "body", [[], None, "x", {}, {"inputs": {}}, {"inputs": []}, {"inputs": [1]}]
+)
+def test_what_is_no_request_is_left_to_the_ordinary_way(served, body):
+    assert served.plain.answer(body, until()) is None
+
+
+def test_an_answer_that_json_cannot_carry_is_left_to_the_ordinary_way(desk, served):
+    body = orjson.loads(orjson.dumps(body_of([3e38, 3e38], shape=[1, 2])))
+
+    assert ordinarily(desk, served, body) == "model_output_non_finite"
+    assert served.plain.answer(body, until()) is None
+
+
+def test_a_model_with_a_transform_has_no_one_pass(desk):
+    shouting = desk.sessions.get("shout", desk.catalog.find("shout")[1].version)
+
+    assert shouting.plain is None
