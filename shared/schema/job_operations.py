@@ -2,79 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, get_args
+from functools import partial
+from typing import Any, Final, get_args
 
+from shared.schema import described
 from shared.schema.status import JobStatus
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
 TAG: Final = {"name": "jobs", "description": "Ask now, fetch the answer later."}
-_COMMON: Final = {"401": "Unauthorized", "403": "Forbidden", "429": "TooMany", "500": "Failed"}
-_STORED: Final = _COMMON | {"503": "Unavailable"}
-_OF_A_JOB: Final = _STORED | {"404": "NotFound"}
-_OF_A_SUBMISSION: Final = _OF_A_JOB | {
-    "400": "BadRequest",
-    "409": "Conflict",
-    "413": "TooLarge",
-    "415": "MediaType",
-}
-
-
-def _schema(name: str) -> dict[str, Any]:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _json(name: str) -> dict[str, Any]:
-    return {"application/json": {"schema": _schema(name)}}
-
-
-def _refusal(description: str) -> dict[str, Any]:
-    return {"description": description, "content": _json("ErrorBody")}
-
-
-JOB_RESPONSES: Final[dict[str, Any]] = {
-    "Conflict": _refusal("The id or the Idempotency-Key belongs to another payload."),
-    "NotFinished": {
-        **_refusal("The job has not ended yet; `Retry-After` says when to ask again."),
-        "headers": {"Retry-After": {"schema": {"type": "integer"}}},
-    },
-    "Gone": _refusal("The job was canceled or expired, or its result was removed."),
-    "Accepted": {
-        "description": "The job is stored and will be run.",
-        "headers": {
-            "Location": {"schema": {"type": "string"}},
-            "Retry-After": {"schema": {"type": "integer"}},
-            "Preference-Applied": {"schema": {"type": "string"}},
-        },
-        "content": _json("Job"),
-    },
-}
-
-_JOB: Final = {
-    "name": "id",
-    "in": "path",
-    "required": True,
-    "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
-}
-
-
-def _in_query(name: str, schema: Mapping[str, Any], description: str) -> dict[str, Any]:
-    return {"name": name, "in": "query", "schema": schema, "description": description}
-
-
-_FILTERS: Final = (
-    _in_query("cursor", {"type": "string"}, "That of the page before."),
-    _in_query("limit", {"type": "integer", "minimum": 1, "maximum": 100, "default": 50}, "Jobs."),
-    _in_query("status", {"enum": list(get_args(JobStatus))}, "Only jobs that stand so."),
-    _in_query("model", {"type": "string"}, "Only jobs of this model."),
-)
-_IDEMPOTENCY_KEY: Final = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "description": "The same key makes the same job, once.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-}
+ID: Final = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}
 PREFER: Final = {
     "name": "Prefer",
     "in": "header",
@@ -84,40 +19,28 @@ PREFER: Final = {
     ),
     "schema": {"type": "string"},
 }
+JOB_RESPONSES: Final[dict[str, Any]] = {
+    "Conflict": described.refusal("The id or the Idempotency-Key belongs to another payload."),
+    "NotFinished": {
+        **described.refusal("It has not ended yet; `Retry-After` says when to ask again."),
+        "headers": {"Retry-After": {"schema": {"type": "integer"}}},
+    },
+    "Gone": described.refusal("The job was canceled or expired, or its result was removed."),
+    "Accepted": described.accepted(
+        "Job", "The job is stored and will be run.", "Preference-Applied"
+    ),
+}
 
-
-def _operation(
-    operation_id: str,
-    summary: str,
-    responses: Mapping[str, Any],
-    refusals: Mapping[str, str],
-    *,
-    body: str | None = None,
-    parameters: Sequence[Mapping[str, Any]] = (),
-) -> dict[str, Any]:
-    refused = {
-        status: {"$ref": f"#/components/responses/{name}"} for status, name in refusals.items()
-    }
-    described: dict[str, Any] = {
-        "operationId": operation_id,
-        "summary": summary,
-        "tags": [TAG["name"]],
-        "responses": dict(sorted({**responses, **refused}.items())),
-    }
-    if parameters:
-        described["parameters"] = list(parameters)
-    if body is not None:
-        described["requestBody"] = {"required": body != "UploadRequest", "content": _json(body)}
-    return described
-
-
-def _ok(name: str, description: str = "OK") -> dict[str, Any]:
-    return {"description": description, "content": _json(name)}
-
-
+_JOB: Final = described.in_path(ID)
+_FILTERS: Final = (
+    described.CURSOR,
+    described.limit_of("Jobs."),
+    described.in_query("status", {"enum": list(get_args(JobStatus))}, "Only jobs that stand so."),
+    described.in_query("model", {"type": "string"}, "Only jobs of this model."),
+)
 _ACCEPTED: Final = {
     "202": {"$ref": "#/components/responses/Accepted"},
-    "200": _ok("Job", "It was accepted before, from the same payload."),
+    "200": described.ok("Job", "It was accepted before, from the same payload."),
 }
 _ANSWER: Final = {
     "200": {
@@ -127,7 +50,7 @@ _ANSWER: Final = {
                 "$ref": "#/components/headers/InferenceHeaderContentLength"
             }
         },
-        "content": _json("InferenceResponse")
+        "content": described.json_of("InferenceResponse")
         | {
             "application/octet-stream": {
                 "schema": {"type": "string", "contentMediaType": "application/octet-stream"}
@@ -139,6 +62,7 @@ _ANSWER: Final = {
         "headers": {"Location": {"schema": {"type": "string"}}},
     },
 }
+_operation = partial(described.operation, TAG["name"])
 
 JOB_PATHS: Final[dict[str, Any]] = {
     "/v2/jobs": {
@@ -146,15 +70,15 @@ JOB_PATHS: Final[dict[str, Any]] = {
             "create_job",
             "Submit a job",
             _ACCEPTED,
-            _OF_A_SUBMISSION,
+            described.OF_A_SUBMISSION,
             body="JobSubmission",
-            parameters=[_IDEMPOTENCY_KEY],
+            parameters=[described.idempotency_key("job")],
         ),
         "get": _operation(
             "jobs",
             "Jobs, newest first",
-            {"200": _ok("JobPage")},
-            _STORED | {"400": "BadRequest"},
+            {"200": described.ok("JobPage")},
+            described.STORED | {"400": "BadRequest"},
             parameters=_FILTERS,
         ),
     },
@@ -164,15 +88,20 @@ JOB_PATHS: Final[dict[str, Any]] = {
             "put_job",
             "Submit a job under an id of one's own, once",
             _ACCEPTED,
-            _OF_A_SUBMISSION,
+            described.OF_A_SUBMISSION,
             body="JobSubmission",
         ),
-        "get": _operation("job", "How a job stands", {"200": _ok("Job")}, _OF_A_JOB),
+        "get": _operation(
+            "job", "How a job stands", {"200": described.ok("Job")}, described.OF_ONE
+        ),
     },
     "/v2/jobs/{id}/cancel": {
         "parameters": [_JOB],
         "post": _operation(
-            "cancel_job", "Cancel a job that has not ended", {"200": _ok("Job")}, _OF_A_JOB
+            "cancel_job",
+            "Cancel a job that has not ended",
+            {"200": described.ok("Job")},
+            described.OF_ONE,
         ),
     },
     "/v2/jobs/{id}/result": {
@@ -181,15 +110,15 @@ JOB_PATHS: Final[dict[str, Any]] = {
             "job_result",
             "The answer; of a failed job the status and body of its failure",
             _ANSWER,
-            _OF_A_JOB | {"400": "BadRequest", "409": "NotFinished", "410": "Gone"},
+            described.OF_ONE | {"400": "BadRequest", "409": "NotFinished", "410": "Gone"},
         ),
     },
     "/v2/uploads": {
         "post": _operation(
             "upload",
             "A place for an input too large for a body",
-            {"201": _ok("Upload", "Usable for a quarter of an hour.")},
-            _COMMON | {"400": "BadRequest"},
+            {"201": described.ok("Upload", "Usable for a quarter of an hour.")},
+            described.OF_AN_UPLOAD,
             body="UploadRequest",
         ),
     },

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic.json_schema import models_json_schema
 
-from shared.schema import job_operations, operations
+from shared.schema import batch_operations, job_operations, operations
+from shared.schema.batch import AnswerLine, Batch, BatchLine, BatchPage, BatchSubmission
 from shared.schema.examples import example_request
 from shared.schema.job import Job, JobPage, JobSubmission, ReferenceMessage, SubmissionMessage
 from shared.schema.model import (
@@ -56,6 +57,11 @@ PUBLIC_MODELS: Final[tuple[type[BaseModel], ...]] = (
     JobPage,
     UploadRequest,
     Upload,
+    BatchSubmission,
+    Batch,
+    BatchPage,
+    BatchLine,
+    AnswerLine,
 )
 QUEUE_MODELS: Final[tuple[type[BaseModel], ...]] = (SubmissionMessage, ReferenceMessage)
 """What may be on a queue: public too, but no body of a call."""
@@ -63,8 +69,9 @@ QUEUE_MODELS: Final[tuple[type[BaseModel], ...]] = (SubmissionMessage, Reference
 _ABOUT: Final = (
     "Inference over HTTP in the Open Inference Protocol (V2): JSON and binary tensors, gzip and "
     "deflate. Any client of the protocol works, Triton's among them. Work that can wait becomes a "
-    "job: `POST /v2/jobs`, or `Prefer: respond-async` on a request. Refusals carry `error`, "
-    "`code`, `request_id` and, where there is one, `field`."
+    "job: `POST /v2/jobs`, or `Prefer: respond-async` on a request. A file of requests becomes a "
+    "batch: `POST /v2/batches`. Refusals carry `error`, `code`, `request_id` and, where there is "
+    "one, `field`."
 )
 
 
@@ -94,9 +101,10 @@ def build_openapi(
         "jsonSchemaDialect": JSON_SCHEMA_DIALECT,
         **({"servers": [{"url": server_url}]} if server_url else {}),
         "security": [{"apiKey": []}],
-        "tags": [*operations.TAGS, job_operations.TAG],
+        "tags": [*operations.TAGS, job_operations.TAG, batch_operations.TAG],
         "paths": operations.SERVICE_PATHS
         | job_operations.JOB_PATHS
+        | batch_operations.BATCH_PATHS
         | operations.model_paths()
         | {
             f"/v2/models/{model.name}/infer": _model_path(model, known.get(model.name))
@@ -105,7 +113,9 @@ def build_openapi(
         },
         "components": {
             "schemas": _component_schemas(),
-            "responses": operations.RESPONSES | job_operations.JOB_RESPONSES,
+            "responses": operations.RESPONSES
+            | job_operations.JOB_RESPONSES
+            | batch_operations.BATCH_RESPONSES,
             "parameters": operations.path_parameters(list(catalog.models)),
             "headers": operations.HEADERS,
             "securitySchemes": {
