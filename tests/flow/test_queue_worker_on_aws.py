@@ -225,11 +225,21 @@ def test_the_sweeper_sends_what_was_lost_and_says_how_much(stage, capsys):
     assert counts["sent"] == 1
     [line] = lines(capsys, "sweep")
     assert line["swept_sent"] == 1
-    assert {"Name": "swept_sent", "Unit": "Count"} in line["_aws"]["CloudWatchMetrics"][0][
-        "Metrics"
-    ]
+    [directive] = line["_aws"]["CloudWatchMetrics"]
+    assert {"Name": "swept_sent", "Unit": "Count"} in directive["Metrics"]
+    assert {metric["Name"] for metric in directive["Metrics"]} == {
+        f"swept_{name}" for name, count in counts.items() if count
+    }
     assert stage.row(key).status == "succeeded"
     assert len(stage.messages("webhooks")) == 1
+
+
+def test_a_pass_that_finds_nothing_writes_no_metric(stage, capsys):
+    counts = stage.sweep({}, SimpleNamespace(aws_request_id="i"))
+
+    [line] = lines(capsys, "sweep")
+    assert set(counts.values()) == {0}
+    assert "_aws" not in line
 
 
 def test_what_comes_from_the_queue_of_chunks_is_a_chunk(stage):
