@@ -86,16 +86,15 @@ class EventSource:
         return received
 
     def _record(self, delivery: Delivery) -> dict[str, Any]:
-        sent_ms = str(int((delivery.sent_at or 0) * 1000))
         return {
             "messageId": delivery.message_id,
             "receiptHandle": delivery.receipt,
             "body": delivery.body,
             "attributes": {
                 "ApproximateReceiveCount": str(delivery.receive_count),
-                "SentTimestamp": sent_ms,
                 "SenderId": ACCOUNT,
-                "ApproximateFirstReceiveTimestamp": sent_ms,
+                **_milliseconds("SentTimestamp", delivery.sent_at),
+                **_milliseconds("ApproximateFirstReceiveTimestamp", delivery.first_received_at),
                 **({"MessageGroupId": delivery.tenant} if delivery.tenant else {}),
             },
             "messageAttributes": {
@@ -107,6 +106,11 @@ class EventSource:
             "eventSourceARN": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{self.name}",
             "awsRegion": REGION,
         }
+
+
+def _milliseconds(name: str, at_s: float | None) -> dict[str, str]:
+    """The attribute as SQS writes it: text of whole milliseconds."""
+    return {} if at_s is None else {name: str(round(at_s * 1000))}
 
 
 def _failed(answer: Mapping[str, Any] | None, names: tuple[str, ...]) -> tuple[str, ...]:

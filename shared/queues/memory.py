@@ -27,6 +27,7 @@ class _Kept:
     sent_at: float
     visible_at: float
     receive_count: int = 0
+    first_received_at: float | None = None
     receipt: str = ""
 
 
@@ -149,6 +150,8 @@ class MemoryQueue:
     def _deliver(self, kept: _Kept, now: float) -> Delivery:
         kept.receive_count += 1
         kept.receipt = str(uuid4())
+        if kept.first_received_at is None:
+            kept.first_received_at = now
         kept.visible_at = now + self._visibility_s
         return Delivery(
             body=kept.body,
@@ -157,6 +160,7 @@ class MemoryQueue:
             receive_count=kept.receive_count,
             attributes=kept.attributes,
             sent_at=kept.sent_at,
+            first_received_at=kept.first_received_at,
             tenant=kept.tenant,
         )
 

@@ -34,6 +34,8 @@ class Delivery:
     attributes: Mapping[str, str] = field(default_factory=dict)
     sent_at: float | None = None
     """Epoch seconds, where the broker says."""
+    first_received_at: float | None = None
+    """Epoch seconds of the first delivery, where the broker says."""
     tenant: str = ""
     """Whom the sender gave as its tenant; only good for fairness, never for identity."""
 

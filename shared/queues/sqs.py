@@ -156,6 +156,7 @@ def from_record(record: Mapping[str, Any]) -> Delivery:
         receive_count=int(system.get("ApproximateReceiveCount", "1")),
         attributes={name: value.get("stringValue") or "" for name, value in named.items()},
         sent_at=_seconds(system.get("SentTimestamp")),
+        first_received_at=_seconds(system.get("ApproximateFirstReceiveTimestamp")),
         tenant=system.get(_GROUP, ""),
     )
 
@@ -170,6 +171,7 @@ def _delivery(message: MessageTypeDef) -> Delivery:
         receive_count=int(system.get("ApproximateReceiveCount", "1")),
         attributes={name: value.get("StringValue", "") for name, value in named.items()},
         sent_at=_seconds(system.get("SentTimestamp")),
+        first_received_at=_seconds(system.get("ApproximateFirstReceiveTimestamp")),
         tenant=system.get(_GROUP, ""),
     )
 

@@ -95,6 +95,7 @@ def test_a_record_of_lambda_is_read_as_a_delivery():
         receive_count=2,
         attributes={"forwarded": "1", "picture": ""},
         sent_at=1545082649.183,
+        first_received_at=1545082649.185,
         tenant="acme",
     )
 

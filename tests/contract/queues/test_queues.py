@@ -112,6 +112,19 @@ def test_a_received_message_is_invisible_until_its_visibility_lapses(bench):
     assert (again.message_id, again.receive_count) == (first.message_id, 2)
 
 
+def test_every_delivery_says_when_the_first_one_was(bench):
+    bench.queue.send("x", tenant="t")
+    bench.clock.advance(2)
+    first_at = bench.clock.now
+    [first] = bench.receive()
+    bench.clock.advance(VISIBILITY_S + 1)
+
+    [second] = bench.receive()
+
+    assert (first.first_received_at, second.first_received_at) == (first_at, first_at)
+    assert second.sent_at == first_at - 2
+
+
 def test_an_acknowledged_message_never_comes_again(bench):
     bench.queue.send("{}", tenant="acme")
     [delivery] = bench.receive()

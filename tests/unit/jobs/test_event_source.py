@@ -58,6 +58,26 @@ def test_a_record_has_what_lambda_s_has(queue):
     assert record["md5OfBody"] == "5d41402abc4b2a76b9719d911017c592"
 
 
+def test_a_record_says_when_its_message_was_sent_and_when_it_was_received_first(queue, clock):
+    sent_at = clock()
+    name = queue.send("x", tenant="t")
+    clock.advance(2.5)
+    fed = source(queue, lambda _: failures(name) if len(fed.seen) == 1 else None)
+
+    fed.drain()
+    clock.advance(30)
+    fed.drain()
+
+    received = str(round((sent_at + 2.5) * 1000))
+    for [record] in fed.seen:
+        assert record["attributes"]["SentTimestamp"] == str(round(sent_at * 1000))
+        assert record["attributes"]["ApproximateFirstReceiveTimestamp"] == received
+    assert [from_record(record).first_received_at for [record] in fed.seen] == [
+        sent_at + 2.5,
+        sent_at + 2.5,
+    ]
+
+
 @pytest.mark.parametrize("answer", [None, {}, {"batchItemFailures": []}])
 def test_an_answer_without_failures_removes_the_batch(queue, answer):
     for _ in range(3):
