@@ -19,6 +19,7 @@ from shared.jobs.webhook_secrets import (
     retire_secret,
     rotate_secret,
 )
+from stacks import names
 from tests.fixtures.job_rows import ManualClock
 
 TENANTS = ["default", "acme.eu", "arn:aws:iam::123:role+x@y=z", "a_b-c", "A"]
@@ -105,3 +106,7 @@ def test_a_cache_follows_a_rotation_within_a_minute_and_a_first_secret_at_once(s
     assert cached.get("acme") == (first,)
     clock.advance(60)
     assert cached.get("acme") == (second, first)
+
+
+def test_the_stack_lets_the_function_read_where_secrets_are_kept():
+    assert parameter_name("dev", "acme").startswith(f"/{names.webhook_secrets('dev')}/")
