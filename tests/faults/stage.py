@@ -51,6 +51,7 @@ class Child:
     role: str
     log: Path
     popen: subprocess.Popen = field(repr=False)
+    read_bytes: int = 0
 
     @property
     def pid(self):
@@ -58,6 +59,19 @@ class Child:
 
     def said(self, text):
         return text in self.log.read_text(errors="replace")
+
+    def new_lines(self):
+        """The whole lines that it wrote since they were asked for last."""
+        with self.log.open("rb") as file:
+            file.seek(self.read_bytes)
+            text = file.read()
+        whole = text[: text.rfind(b"\n") + 1]
+        self.read_bytes += len(whole)
+        return whole.decode(errors="replace").splitlines()
+
+    def end(self):
+        """The last of what it wrote."""
+        return self.log.read_text(errors="replace")[-2000:]
 
     def ready(self):
         return self.said(process.READY)
@@ -183,8 +197,7 @@ class Stage:
         """Fail where a process ended that nobody killed."""
         for child in self.children:
             code = child.popen.poll()
-            said = child.log.read_text(errors="replace")[-2000:]
-            assert code in (None, -signal.SIGKILL), f"{child.log} ended with {code}: {said}"
+            assert code in (None, -signal.SIGKILL), f"{child.log} ended with {code}: {child.end()}"
 
     def stop(self):
         for child in self.children:

@@ -32,6 +32,7 @@ JOBS_PER_KILL = 80 if FULL else 25
 WORKERS = 3 if FULL else 2
 VICTIMS = {"worker": 6, "submitter": 1, "sweeper": 1, "webhooks": 2}
 STALLED_S = 120
+PROGRESS_S = 10
 SETTLED_S_MAX = 600 if FULL else 120
 REFUSED = 0.2
 FRESH_S = 3
@@ -62,6 +63,27 @@ class Moody:
         return reply(200)
 
 
+class Progress:
+    """Says every ten seconds how far a storm is; `seen`: jobs when it was told last."""
+
+    def __init__(self, count):
+        self.seen = 0
+        self._count = count
+        self._began = self._told = time.monotonic()
+
+    def tell(self, accepted, *, killed):
+        self.seen, now = accepted, time.monotonic()
+        if now - self._told < PROGRESS_S:
+            return
+        self._told = now
+        rate = accepted / (now - self._began)
+        left_s = (self._count - accepted) / rate
+        say(
+            f"  {accepted:,} of {self._count:,} accepted, {killed} killed, "
+            f"{rate:.1f} a second, about {left_s:.0f} s to go"
+        )
+
+
 class Weather:
     """Keeps the processes of a storm running, and kills them."""
 
@@ -72,27 +94,30 @@ class Weather:
         self.running = [stage.start("worker") for _ in range(WORKERS)]
         self.running += [stage.start("sweeper"), stage.start("webhooks")]
         self.submitter = self._submit(0)
+        self.accepted = 0
         self.killed = Counter()
-
-    def accepted(self):
-        """How many jobs the submitters said to have accepted."""
-        said = [line for line in self.stage.logs("submitter").splitlines() if ACCEPTED in line]
-        return 1 + max((int(line.rpartition(" ")[2]) for line in said), default=-1)
 
     def blow(self):
         """Kill a process every so many jobs, until all are accepted."""
-        moved_at, seen, next_kill = time.monotonic(), 0, JOBS_PER_KILL
-        while not self.submitter.said(ALL_ACCEPTED):
-            accepted = self.accepted()
-            if accepted > seen:
-                moved_at, seen = time.monotonic(), accepted
+        moved_at, next_kill, shown = time.monotonic(), JOBS_PER_KILL, Progress(self.storm.count)
+        while not self.listen():
+            if self.accepted > shown.seen:
+                moved_at = time.monotonic()
+                shown.tell(self.accepted, killed=self.killed.total())
             stalled = time.monotonic() - moved_at > STALLED_S
-            assert not stalled, f"no job in {STALLED_S} s past {seen}"
-            if accepted >= next_kill:
+            assert not stalled, f"no job in {STALLED_S} s past {self.accepted}"
+            if self.accepted >= next_kill:
                 self._kill_one()
                 next_kill += self.chance.randint(JOBS_PER_KILL // 2, JOBS_PER_KILL * 3 // 2)
             self.stage.check_alive()
             time.sleep(self.chance.uniform(0.1, 0.4))
+
+    def listen(self):
+        """Hear from the submitter how many jobs it has accepted; whether these are all."""
+        said = self.submitter.new_lines()
+        counted = [int(line.rpartition(" ")[2]) for line in said if line.startswith(ACCEPTED)]
+        self.accepted = max(self.accepted, *(number + 1 for number in counted), 0)
+        return ALL_ACCEPTED in said
 
     def _kill_one(self):
         role = self.chance.choices(list(VICTIMS), list(VICTIMS.values()))[0]
@@ -102,9 +127,11 @@ class Weather:
             return
         victim = self.chance.choice(victims)
         victim.kill()
+        if victim is self.submitter:
+            self.listen()
         self.killed[victim.role] += 1
         if victim is self.submitter:
-            self.submitter = self._submit(self.accepted())
+            self.submitter = self._submit(self.accepted)
         else:
             self.running[self.running.index(victim)] = self.stage.start(victim.role)
 
