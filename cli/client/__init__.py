@@ -10,6 +10,7 @@ with Laneway() as client:                      # LANEWAY_ENDPOINT, or the local 
 """
 
 from cli.client.aio import AsyncLaneway
+from cli.client.batches import Batch, BatchCounts, BatchFile, BatchOptions
 from cli.client.errors import (
     BadGatewayError,
     BadRequestError,
@@ -50,6 +51,10 @@ __all__ = [
     "AsyncLaneway",
     "BadGatewayError",
     "BadRequestError",
+    "Batch",
+    "BatchCounts",
+    "BatchFile",
+    "BatchOptions",
     "CallerError",
     "ClientError",
     "ConfigurationError",

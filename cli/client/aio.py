@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
-from cli.client.aio_jobs import AsyncJobCalls
+from cli.client.aio_batches import AsyncBatchCalls
 from cli.client.base import (
+    failed,
     failure_in,
     names_in,
     needs_signature,
@@ -18,7 +19,6 @@ from cli.client.base import (
     result_in,
     says_not_ready,
     tensors_of,
-    translated,
 )
 from cli.client.errors import (
     ClientError,
@@ -30,10 +30,11 @@ from cli.client.errors import (
 from cli.client.metadata import parse_model, parse_server
 from cli.client.protocol import Call, infer_call, model_path
 from cli.client.retry import NO_RETRIES
-from cli.client.storage import storage_failure
+from cli.client.storage import replacing, storage_failure
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from pathlib import Path
 
     from cli.client.metadata import ModelMetadata, ServerMetadata
     from cli.client.protocol import Result
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from cli.client.storage import Request
 
 
-class AsyncLaneway(AsyncJobCalls):
+class AsyncLaneway(AsyncBatchCalls):
     """An asyncio client of one endpoint. Close it, or use `async with`."""
 
     _http: httpx.AsyncClient
@@ -115,6 +116,10 @@ class AsyncLaneway(AsyncJobCalls):
         """Send one call to S3, without the service's credentials; retried as `send` does."""
         return await self._again(lambda: self._store_once(request), self._retry)
 
+    async def fetch_from_storage(self, request: Request, target: str | Path) -> None:
+        """Write what a call to S3 answers to a file, piece by piece; the file is whole or not there."""
+        await self._again(lambda: self._fetch_once(request, target), self._retry)
+
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
@@ -152,13 +157,26 @@ class AsyncLaneway(AsyncJobCalls):
             return response
         return storage_failure(response) or response
 
+    async def _fetch_once(
+        self, request: Request, target: str | Path
+    ) -> httpx.Response | ClientError:
+        try:
+            async with self._http.stream(request.method, request.url, **request.parts) as response:
+                if not response.is_success:
+                    await response.aread()
+                    return storage_failure(response) or response
+                with replacing(target) as file:
+                    async for piece in response.aiter_bytes():
+                        file.write(piece)
+                return response
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return failed(error, origin(request.url))
+
     async def _exchange(self, place: str, **request: Any) -> httpx.Response | ClientError:
         try:
             return await self._http.request(**request)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            failure = translated(error, place)
-            failure.__cause__ = error
-            return failure
+            return failed(error, place)
 
     async def _signature(self, model: str, version: str | None) -> ModelMetadata:
         key = (model, version)

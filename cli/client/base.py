@@ -104,6 +104,13 @@ def translated(error: httpx.HTTPError | httpx.InvalidURL, endpoint: str) -> Clie
     return ConnectionFailedError(f"no connection to {endpoint} ({reason}): is the service up?")
 
 
+def failed(error: httpx.HTTPError | httpx.InvalidURL, place: str) -> ClientError:
+    """As `translated`, with httpx's own words behind it."""
+    failure = translated(error, place)
+    failure.__cause__ = error
+    return failure
+
+
 def origin(url: str) -> str:
     """Scheme and host of an address: the rest may be a secret, when it is presigned."""
     parts = urlsplit(url)

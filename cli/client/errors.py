@@ -5,7 +5,7 @@
     +-- InputError ............... these values cannot be made into a request: nothing was sent
     +-- ConnectionFailedError .... no answer came: refused, unknown host, broken off
     +-- RequestTimeoutError ...... no answer came in time
-    +-- WaitTimeoutError ......... a job had not ended when the wait for it did
+    +-- WaitTimeoutError ......... a job or batch had not ended when the wait for it did
     +-- ProtocolError ............ an answer came that the protocol does not know
     +-- StatusError .............. an answer came, and it is a refusal or a failure
         +-- CallerError .......... 4xx, the caller can mend it
@@ -58,7 +58,7 @@ class RequestTimeoutError(ClientError, TimeoutError):
 
 
 class WaitTimeoutError(ClientError, TimeoutError):
-    """The job had not ended in time; it goes on."""
+    """The job or batch had not ended in time; it goes on."""
 
 
 class ProtocolError(ClientError):

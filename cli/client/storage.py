@@ -56,6 +56,11 @@ class RawResult:
         return parse_result(self.body, self.header_length)
 
 
+def is_uri(source: bytes | str | Path) -> bool:
+    """Whether this names an object on S3, and not a file of this machine."""
+    return isinstance(source, str) and source.startswith("s3://")
+
+
 @contextmanager
 def opened(source: bytes | str | Path) -> Iterator[tuple[int, bytes | BinaryIO]]:
     """Size and content of what is to be uploaded; a file is not read into memory."""
@@ -68,6 +73,24 @@ def opened(source: bytes | str | Path) -> Iterator[tuple[int, bytes | BinaryIO]]
             yield path.stat().st_size, file
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
+
+
+@contextmanager
+def replacing(target: str | Path) -> Iterator[BinaryIO]:
+    """A file that takes the place of `target` once it is whole; else nothing is left of it.
+
+    Raises `InputError` where it cannot be written.
+    """
+    path = Path(target)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+        part.replace(path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def place_call(size_bytes: int) -> Call:

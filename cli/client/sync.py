@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 
 from cli.client.base import (
+    failed,
     failure_in,
     names_in,
     needs_signature,
@@ -17,7 +18,6 @@ from cli.client.base import (
     result_in,
     says_not_ready,
     tensors_of,
-    translated,
 )
 from cli.client.errors import (
     ClientError,
@@ -29,11 +29,12 @@ from cli.client.errors import (
 from cli.client.metadata import parse_model, parse_server
 from cli.client.protocol import Call, infer_call, model_path
 from cli.client.retry import NO_RETRIES
-from cli.client.storage import storage_failure
-from cli.client.sync_jobs import JobCalls
+from cli.client.storage import replacing, storage_failure
+from cli.client.sync_batches import BatchCalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from cli.client.metadata import ModelMetadata, ServerMetadata
     from cli.client.protocol import Result
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from cli.client.storage import Request
 
 
-class Laneway(JobCalls):
+class Laneway(BatchCalls):
     """A blocking client of one endpoint. Safe to share between threads; close it, or use `with`."""
 
     _http: httpx.Client
@@ -115,6 +116,10 @@ class Laneway(JobCalls):
         """Send one call to S3, without the service's credentials; retried as `send` does."""
         return self._again(lambda: self._store_once(request), self._retry)
 
+    def fetch_from_storage(self, request: Request, target: str | Path) -> None:
+        """Write what a call to S3 answers to a file, piece by piece; the file is whole or not there."""
+        self._again(lambda: self._fetch_once(request, target), self._retry)
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
@@ -152,13 +157,24 @@ class Laneway(JobCalls):
             return response
         return storage_failure(response) or response
 
+    def _fetch_once(self, request: Request, target: str | Path) -> httpx.Response | ClientError:
+        try:
+            with self._http.stream(request.method, request.url, **request.parts) as response:
+                if not response.is_success:
+                    response.read()
+                    return storage_failure(response) or response
+                with replacing(target) as file:
+                    for piece in response.iter_bytes():
+                        file.write(piece)
+                return response
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return failed(error, origin(request.url))
+
     def _exchange(self, place: str, **request: Any) -> httpx.Response | ClientError:
         try:
             return self._http.request(**request)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            failure = translated(error, place)
-            failure.__cause__ = error
-            return failure
+            return failed(error, place)
 
     def _signature(self, model: str, version: str | None) -> ModelMetadata:
         key = (model, version)

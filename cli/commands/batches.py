@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path  # noqa: TC003  typer reads it at run time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +17,9 @@ from cli.connection import (
     connect,
 )
 from cli.output import CommandError, answer, answer_json, say
+
+if TYPE_CHECKING:
+    from cli.client import Batch, Laneway
 
 app = typer.Typer(no_args_is_help=True, help="Run a model over a file of lines.")
 
@@ -42,38 +46,36 @@ def submit(
     timeout_s: TimeoutOption = 60.0,
 ) -> None:
     """Run a model over every line of a file; stdout gets the batch's id."""
-    from cli import batches
-
     if output is not None and not wait:
         raise CommandError("--output needs --wait: there is nothing to write before it has ended")
-    versioned = "" if version is None else f"/versions/{version}"
-    said = {"ttl_s": ttl_s, "not_before": not_before, "window": window}
-    members = {name: value for name, value in said.items() if value is not None}
     with connect(endpoint, api_key=api_key, iam=iam, region=region, timeout_s=timeout_s) as client:
-        batch = batches.submit(
-            client, file, {"endpoint": f"/v2/models/{model}{versioned}/infer", **members}
+        batch = client.submit_batch(
+            model, file, version=version, ttl_s=ttl_s, not_before=not_before, window=window
         )
-        answer(batch["id"])
+        answer(batch.id)
         if not wait:
             return
-        batch = batches.follow(client, batch)
-        if output is not None and batch["files"]["output"]:
-            batches.download(client, batch, "output", output)
+        batch = _followed(client, batch)
+        if output is not None and "output" in batch.files:
+            client.download_batch(batch, output)
     _tell(batch)
 
 
-def _tell(batch: dict[str, object]) -> None:
+def _followed(client: Laneway, batch: Batch) -> Batch:
+    from cli.batches import follow
+
+    return follow(client, batch)
+
+
+def _tell(batch: Batch) -> None:
     """How a batch ended; raises `CommandError` where it did not succeed as a whole."""
-    counts = batch["counts"]
-    assert isinstance(counts, dict)  # noqa: S101  of our own service
-    said = f"{counts['succeeded']} lines answered, {counts['failed']} failed"
-    if batch["status"] != "succeeded":
-        error = batch["error"]
-        reason = f": {error['error']}" if isinstance(error, dict) else f" with {said}"
-        raise CommandError(f"the batch {batch['status']}{reason}")
+    said = f"{batch.counts.succeeded} lines answered, {batch.counts.failed} failed"
+    if batch.status != "succeeded":
+        reason = f": {batch.error.error}" if batch.error is not None else f" with {said}"
+        raise CommandError(f"the batch {batch.status}{reason}")
     say(said)
-    if counts["failed"]:
-        say(f"run the failed lines again with: laneway batches retry {batch['id']}")
+    if batch.counts.failed:
+        say(f"run the failed lines again with: laneway batches retry {batch.id}")
 
 
 @app.command("list")
@@ -87,14 +89,14 @@ def list_(
     timeout_s: TimeoutOption = 60.0,
 ) -> None:
     """List your batches, newest first."""
-    from cli import batches
+    from cli.batches import show_table
 
     with connect(endpoint, api_key=api_key, iam=iam, region=region, timeout_s=timeout_s) as client:
-        found = batches.newest(client, limit)
+        found = list(islice(client.batches(), limit))
     if not found:
         say("no batch")
         return
-    batches.show_table(found)
+    show_table(found)
 
 
 @app.command()
@@ -108,10 +110,10 @@ def show(
     timeout_s: TimeoutOption = 60.0,
 ) -> None:
     """Show all that is known of a batch, as JSON."""
-    from cli import batches
+    from dataclasses import asdict
 
     with connect(endpoint, api_key=api_key, iam=iam, region=region, timeout_s=timeout_s) as client:
-        answer_json(batches.show(client, batch_id))
+        answer_json(asdict(client.batch(batch_id)))
 
 
 @app.command()
@@ -125,11 +127,9 @@ def cancel(
     timeout_s: TimeoutOption = 60.0,
 ) -> None:
     """Cancel a batch; what is done of it is joined and kept."""
-    from cli import batches
-
     with connect(endpoint, api_key=api_key, iam=iam, region=region, timeout_s=timeout_s) as client:
-        batch = batches.cancel(client, batch_id)
-    say(f"batch {batch['id']} is {batch['status']}")
+        batch = client.cancel_batch(batch_id)
+    say(f"batch {batch.id} is {batch.status}")
 
 
 @app.command()
@@ -144,12 +144,10 @@ def retry(
     timeout_s: TimeoutOption = 60.0,
 ) -> None:
     """Run the failed lines of a batch again, as a new batch; stdout gets its id."""
-    from cli import batches
-
     with connect(endpoint, api_key=api_key, iam=iam, region=region, timeout_s=timeout_s) as client:
-        batch = batches.retry(client, batch_id)
-        answer(batch["id"])
+        batch = client.retry_batch(batch_id)
+        answer(batch.id)
         if wait:
-            batch = batches.follow(client, batch)
+            batch = _followed(client, batch)
     if wait:
         _tell(batch)

@@ -201,7 +201,6 @@ def laneway(service, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LANEWAY_ENDPOINT", service.url)
     monkeypatch.setenv("LANEWAY_API_KEY", service.api_key)
-    monkeypatch.setattr("cli.batches.POLL_S", 0.01)
 
     def run(*args):
         result = CliRunner().invoke(app, [str(arg) for arg in args])
