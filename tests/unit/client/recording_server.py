@@ -28,6 +28,8 @@ class Answer:
     body: bytes = b"{}"
     headers: dict[str, str] = field(default_factory=dict)
     drop: bool = False
+    missing_bytes: int = 0
+    """How many bytes of the promised length never come: the connection breaks off."""
     hold: threading.Event | None = None
 
 
@@ -78,9 +80,11 @@ def recording_server():
             self.send_response(answer.status)
             for name, value in answer.headers.items():
                 self.send_header(name, value)
-            self.send_header("content-length", str(len(answer.body)))
+            self.send_header("content-length", str(len(answer.body) + answer.missing_bytes))
             self.end_headers()
             self.wfile.write(answer.body)
+            if answer.missing_bytes:
+                self.close_connection = True
 
         do_GET = do_POST = do_PUT = _serve  # noqa: N815  the names that http.server calls
 
