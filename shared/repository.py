@@ -77,6 +77,7 @@ def read_repository(folder: Path) -> Repository:
                 f"{entry.folder / 'model.toml'}: pool {entry.spec.pool!r} is not in pools.toml, "
                 f"which has {', '.join(pools)}; add a [{entry.spec.pool}] table or name one of these"
             )
+    _check_compute(models)
     return Repository(folder=folder, models=models, pools=pools)
 
 
@@ -109,6 +110,20 @@ def compile_catalog(repository: Repository, *, pool: str | None = None) -> dict[
     """The JSON-ready catalog of one pool, or of every model when `pool` is None."""
     entries = repository.models.values() if pool is None else repository.models_of(pool)
     return {"models": [_compile_model(entry) for entry in entries]}
+
+
+def _check_compute(models: Mapping[str, ModelEntry]) -> None:
+    """A pool is one package for one kind of machine: its models share one compute."""
+    first: dict[str, ModelEntry] = {}
+    for entry in models.values():
+        other = first.setdefault(entry.spec.pool, entry)
+        if other.spec.compute != entry.spec.compute:
+            raise RepositoryError(
+                f"{entry.folder / 'model.toml'}: model {entry.name!r} has compute "
+                f"{entry.spec.compute!r} and model {other.name!r} of the same pool "
+                f"{entry.spec.pool!r} has {other.spec.compute!r}; give one of them a pool of its "
+                "own in pools.toml"
+            )
 
 
 def _read_pools(folder: Path) -> dict[str, PoolSpec]:

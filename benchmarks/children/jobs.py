@@ -145,7 +145,7 @@ class Bench:
 
         def deliver() -> None:
             self.runner.run_delivery(
-                deliveries, latency_class="async", lease=lease, until_s=time.monotonic() + 60
+                deliveries, queue="async", lease=lease, until_s=time.monotonic() + 60
             )
             for delivery in deliveries:
                 self.queue.acknowledge(delivery)

@@ -37,6 +37,12 @@ def _job_class(value: str) -> str:
     return value
 
 
+def _priority(value: str) -> str:
+    if value not in {"normal", "high"}:
+        raise typer.BadParameter("use normal or high")
+    return value
+
+
 def submit(
     model: Annotated[str, typer.Argument(help="The model's name.")],
     *,
@@ -48,6 +54,9 @@ def submit(
     latency_class: Annotated[
         str, typer.Option("--class", callback=_job_class, help="async or batch.")
     ] = "async",
+    priority: Annotated[
+        str, typer.Option(callback=_priority, help="normal or high; high is for models on a gpu.")
+    ] = "normal",
     job_id: Annotated[
         str | None, typer.Option("--id", help="Your own id; the same again is the same job.")
     ] = None,
@@ -85,6 +94,7 @@ def submit(
                 JobInput.of(input_call(client, model, version, form, content, binary=binary)),
                 version=version,
                 latency_class=_as_class(latency_class),
+                priority="high" if priority == "high" else "normal",
                 id=job_id,
                 ttl_s=ttl_s,
                 timeout_s=run_timeout_s,

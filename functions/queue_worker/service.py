@@ -55,9 +55,7 @@ def make_handler(
         if kind == CHUNKS and chunks is not None:
             outcomes = chunks.run_delivery(deliveries, lease=lease, until_s=until_s)
         else:
-            outcomes = runner.run_delivery(
-                deliveries, latency_class=kind, lease=lease, until_s=until_s
-            )
+            outcomes = runner.run_delivery(deliveries, queue=kind, lease=lease, until_s=until_s)
         failed = _conclude(worker, worker.queues[worker.pool, kind], deliveries, outcomes)
         return {"batchItemFailures": [{"itemIdentifier": name} for name in failed]}
 

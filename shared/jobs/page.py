@@ -28,6 +28,7 @@ def job_page(row: JobRow, *, base_url: str) -> Job:
         model=row.model,
         version=row.version,
         latency_class=cast("JobClass", row.latency_class),
+        priority=row.priority,
         attempt=row.attempt,
         max_attempts=row.max_attempts,
         created_at=iso_time(row.created_at),

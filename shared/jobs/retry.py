@@ -52,7 +52,7 @@ class Retried:
 
 
 class Retries:
-    """Retries the failed jobs of a stage. `queues`: by pool and latency class."""
+    """Retries the failed jobs of a stage. `queues`: by pool and queue."""
 
     def __init__(
         self,
@@ -80,12 +80,12 @@ class Retries:
             raise JobNotFoundError(f"tenant {key.tenant!r} has no job {key.id!r}")
         if row.status != "failed":
             raise NotFailedError(row)
-        if (row.pool, row.latency_class) not in self._queues:
-            raise UnavailableError(f"pool {row.pool!r} has no {row.latency_class} queue any more")
+        if (row.pool, row.queue) not in self._queues:
+            raise UnavailableError(f"pool {row.pool!r} has no {row.queue} queue any more")
         new = self._new_row(row)
         kept = self._store.create(new)
         if kept is None:
-            queue = self._queues[new.pool, new.latency_class]
+            queue = self._queues[new.pool, new.queue]
             send_job(new, queue=queue, store=self._store, rules=self._rules, clock=self._clock)
             return Retried(new, created=True)
         if kept.retry_of != key.id:
@@ -115,6 +115,7 @@ class Retries:
             result_alias=row.result_alias,
             metadata=row.metadata,
             retry_of=row.key.id,
+            priority=row.priority,
         )
 
     def _copied(self, row: JobRow, key: JobKey) -> Payload:

@@ -35,7 +35,7 @@ class JobRunner:
         self._paces = Paces()
 
     def run_delivery(
-        self, deliveries: Sequence[Delivery], *, latency_class: str, lease: Lease, until_s: float
+        self, deliveries: Sequence[Delivery], *, queue: str, lease: Lease, until_s: float
     ) -> list[Outcome]:
         """How each delivery ended, in order.
 
@@ -44,7 +44,7 @@ class JobRunner:
         no attempt was charged then.
         """
         ledger = Ledger(self._worker)
-        taking = Taking(self._worker, latency_class=latency_class, lease=lease)
+        taking = Taking(self._worker, queue=queue, lease=lease)
         stacking = Stacking(self._worker, ledger, self._paces, until_s=until_s)
         first, later = self._take(deliveries, taking, ledger)
         held = later[:1] if not first else []

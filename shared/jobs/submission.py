@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-    from shared.schema.job import JobOptions
+    from shared.schema.job import JobOptions, Priority
 
 ASYNC: Final = "async"
 
@@ -37,7 +37,7 @@ class Submission:
     model: str
     version: str | None = None
     latency_class: str = ASYNC
-    priority: str = "normal"
+    priority: Priority = "normal"
     body: bytes | None = field(default=None, repr=False)
     """As a realtime call would carry it, without Content-Encoding."""
     header_length: int | None = None
@@ -68,7 +68,7 @@ def read_submission(body: bytes) -> Submission:
 
 
 def submission_of(
-    options: JobOptions, *, latency_class: str, priority: str = "normal"
+    options: JobOptions, *, latency_class: str, priority: Priority = "normal"
 ) -> Submission:
     """The submission that validated options stand for."""
     return Submission(

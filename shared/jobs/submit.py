@@ -59,7 +59,7 @@ class Accepted:
 
 
 class Jobs:
-    """Accepts the jobs of a stage. `queues`: by pool and latency class."""
+    """Accepts the jobs of a stage. `queues`: by pool and queue."""
 
     def __init__(
         self,
@@ -108,8 +108,8 @@ class Jobs:
         no queue or the input cannot be written.
         """
         model, version = self._catalog.find(submission.model, submission.version)
-        lane = choose_lane(model, submission.latency_class)
-        self._check_lane(lane, submission, model.name)
+        lane = choose_lane(model, submission.latency_class, submission.priority)
+        self._check_lane(lane, model.name)
         self._check_alias(submission.result_alias)
         if submission.webhook is not None:
             check_webhook_url(submission.webhook, self._rules.receivers)
@@ -134,6 +134,7 @@ class Jobs:
             webhook=submission.webhook,
             result_alias=submission.result_alias,
             metadata=submission.metadata,
+            priority=submission.priority,
         )
 
     def upload(self, tenant: str, *, max_bytes: int) -> tuple[str, float, Upload]:
@@ -143,18 +144,14 @@ class Jobs:
         place = self._payloads.presign_upload(key, max_bytes=max_bytes, expires_s=UPLOAD_S)
         return f"s3://{self._rules.bucket}/{key}", now + UPLOAD_S, place
 
-    def _check_lane(self, lane: Lane, submission: Submission, model: str) -> None:
+    def _check_lane(self, lane: Lane, model: str) -> None:
+        if (lane.pool, lane.queue) in self._queues:
+            return
         if lane.name == GPU:
             raise UnsupportedClassError(
                 f"model {model!r} runs on a gpu, and this stage has no gpu lane", field="model"
             )
-        if submission.priority != "normal":
-            raise InvalidRequestError(
-                f"priority {submission.priority!r} is for models on a gpu; {model!r} runs on a cpu",
-                field="priority",
-            )
-        if (lane.pool, lane.queue) not in self._queues:
-            raise UnavailableError(f"pool {lane.pool!r} has no {lane.queue} queue in this stage")
+        raise UnavailableError(f"pool {lane.pool!r} has no {lane.queue} queue in this stage")
 
     def _check_alias(self, alias: str | None) -> None:
         if alias is None or alias in self._rules.result_aliases:
@@ -180,7 +177,7 @@ class Jobs:
         )
 
     def _send(self, row: JobRow) -> bool:
-        queue = self._queues[row.pool, row.latency_class]
+        queue = self._queues[row.pool, row.queue]
         return send_job(row, queue=queue, store=self._store, rules=self._rules, clock=self._clock)
 
 

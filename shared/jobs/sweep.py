@@ -39,7 +39,7 @@ UNCONFIRMED_S: Final = 60.0
 
 
 class Sweeper:
-    """Looks after the jobs of a stage. `queues`: by pool and latency class."""
+    """Looks after the jobs of a stage. `queues`: by pool and queue."""
 
     def __init__(
         self,
@@ -94,10 +94,10 @@ class Sweeper:
         for row in rows:
             if row.attempt == 0 and row.ttl_at <= now:
                 done["expired"] += self._store.expire(row.key, now=now)
-            elif (row.pool, row.latency_class) not in self._queues:
+            elif (row.pool, row.queue) not in self._queues:
                 self._give_up(row, done)
             else:
-                waiting.setdefault((row.pool, row.latency_class), []).append(row)
+                waiting.setdefault((row.pool, row.queue), []).append(row)
         for place, members in waiting.items():
             self._send_to(self._queues[place], members, done)
 
@@ -137,7 +137,7 @@ class Sweeper:
         if not isinstance(claim, Claimed):
             return
         error = ModelUnavailableError(
-            f"pool {row.pool!r} has no {row.latency_class} queue in this stage any more"
+            f"pool {row.pool!r} has no {row.queue} queue in this stage any more"
         )
         done["given_up"] += self._store.fail(
             row.key, fence=claim.row.fence, failure=failure_of(error), facts=None, now=now

@@ -39,6 +39,7 @@ from shared.results.store import (
     Missing,
     Payload,
 )
+from shared.routing.lane import of_queue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,9 +67,10 @@ Taken = Work | Outcome | Trouble
 class Taking:
     """The taking of one invocation's deliveries; it stops asking a store that does not answer."""
 
-    def __init__(self, worker: Worker, *, latency_class: str, lease: Lease) -> None:
+    def __init__(self, worker: Worker, *, queue: str, lease: Lease) -> None:
         self._worker = worker
-        self._class = latency_class
+        self._queue = queue
+        self._class, self._priority = of_queue(queue)
         self._lease = lease
         self._unanswered: list[LanewayError] = []
 
@@ -135,13 +137,13 @@ class Taking:
     def _routed(self, position: int, row: JobRow, delivery: Delivery) -> Taken:
         """The job, where it is for this queue; else it is sent on, once."""
         worker = self._worker
-        if (row.pool, row.latency_class) == (worker.pool, self._class):
+        if (row.pool, row.queue) == (worker.pool, self._queue):
             return Work(position, row)
-        queue = worker.queues.get((row.pool, row.latency_class))
+        queue = worker.queues.get((row.pool, row.queue))
         if queue is None or was_forwarded(delivery):
             error = InternalError(
-                f"the job belongs to the {row.latency_class} queue of pool {row.pool!r} and "
-                f"arrived on the {self._class} queue of pool {worker.pool!r}"
+                f"the job belongs to the {row.queue} queue of pool {row.pool!r} and "
+                f"arrived on the {self._queue} queue of pool {worker.pool!r}"
             )
             return Work(position, row, refusal=error)
         worker.store.release(row.key, fence=row.fence, now=worker.clock())
@@ -151,7 +153,7 @@ class Taking:
     def _admit(self, position: int, message: SubmissionMessage, delivery: Delivery) -> Taken:
         worker = self._worker
         key = JobKey(worker.tenant, job_id(message, delivery))
-        queue = worker.queues.get((worker.elsewhere.get(message.model, ""), self._class))
+        queue = worker.queues.get((worker.elsewhere.get(message.model, ""), self._queue))
         if queue is not None and not was_forwarded(delivery):
             # The id goes with it: the other queue gives the message another id, each time it is sent.
             body = message.model_copy(update={"id": key.id}).model_dump_json(
@@ -174,7 +176,7 @@ class Taking:
     ) -> tuple[JobRow, LanewayError | None]:
         """The row, and why it cannot run: whoever dropped the message has no other way to know."""
         try:
-            submission = submission_of(message, latency_class=self._class)
+            submission = submission_of(message, latency_class=self._class, priority=self._priority)
             return self._worker.jobs.new_row(submission, key=key, now=now), None
         except UnavailableError:
             raise
@@ -192,7 +194,7 @@ class Taking:
             model=message.model,
             version=message.version or "",
             pool=self._worker.pool,
-            lane="queue",
+            lane=self._worker.lane,
             latency_class=self._class,
             input=Payload(size_bytes=0, sha256="", inline=b""),
             payload_digest=hashlib.sha256(delivery.body.encode()).hexdigest(),
@@ -203,4 +205,5 @@ class Taking:
             purge_at=ttl_at + rules.retention_s,
             webhook=message.webhook,
             metadata=message.metadata,
+            priority=self._priority,
         )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from shared.queues.protocol import Queue
     from shared.results.payloads import PayloadStore
     from shared.results.store import JobRow, JobStore, RunFacts
+    from shared.routing.lane import LaneName
     from shared.schema.request import InferenceRequest
 
 
@@ -36,7 +37,7 @@ class Worker:
     """Makes the rows of messages that users dropped."""
     rules: JobRules
     queues: Mapping[tuple[str, str], Queue]
-    """Of all pools, by pool and latency class: where messages of other pools are sent on to."""
+    """Of all pools, by pool and queue: where messages of other pools are sent on to."""
     validate: Callable[[object], InferenceRequest]
     clock: Clock
     parallel: Parallel
@@ -47,6 +48,8 @@ class Worker:
     """Pools of models that are not in this one's catalog."""
     events: Queue | None = None
     """The webhooks' queue; None: the sweeper alone sends events."""
+    lane: LaneName = "queue"
+    """Of its rows: the pool's models share one compute."""
 
 
 class Lease(NamedTuple):

@@ -17,6 +17,7 @@ from shared.schema.status import TERMINAL
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from shared.schema.job import Priority
     from shared.schema.status import JobStatus
 
 Item = dict[str, Any]
@@ -95,6 +96,7 @@ def from_item(item: Mapping[str, Any]) -> JobRow:
         result_alias=_string(submission, "result_alias"),
         metadata={name: value["S"] for name, value in submission["metadata"]["M"].items()},
         retry_of=_string(submission, "retry_of"),
+        priority=cast("Priority", _string(submission, "priority") or "normal"),
         unsent_at=_float(item, "hook_at") if hook_unsent else _float(item, "unsent_at"),
         due_at=_float(item, "due_at"),
     )
@@ -164,6 +166,7 @@ def _submission(row: JobRow) -> Item:
         webhook=text(row.webhook),
         result_alias=text(row.result_alias),
         retry_of=text(row.retry_of),
+        priority=text(row.priority) if row.priority != "normal" else None,
         metadata=_map(**{name: text(value) for name, value in row.metadata.items()}),
     )
 

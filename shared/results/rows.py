@@ -9,9 +9,12 @@ from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from shared.routing.lane import queue_name
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from shared.schema.job import Priority
     from shared.schema.status import JobStatus
 
 
@@ -103,10 +106,16 @@ class JobRow:
     result_alias: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     retry_of: str | None = None
+    priority: Priority = "normal"
     unsent_at: float | None = None
     """Set while a message of this row, or its webhook's event, is not confirmed by the broker."""
     due_at: float | None = None
     """When somebody must look: ttl, lapsed lease, lost message; None for an ended job."""
+
+    @property
+    def queue(self) -> str:
+        """Which of its pool's queues carries it."""
+        return queue_name(self.latency_class, self.priority)
 
 
 def changed(row: JobRow, **members: Any) -> JobRow:

@@ -1,7 +1,7 @@
 """Jobs as callers write and read them: the HTTP body, the message on a queue, and the job's page.
 
 A message may be dropped on a queue by anyone who may send to it, so its form is public and carries
-a version. It never names a tenant: that follows from the queue.
+a version. It never names a tenant, a latency class or a priority: those follow from the queue.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class JobSubmission(JobOptions):
 
 
 class SubmissionMessage(JobOptions):
-    """A job dropped on a queue; its class and tenant are the queue's."""
+    """A job dropped on a queue; its class, priority and tenant are the queue's."""
 
     schema_version: Literal[1]
     id: JobId | None = None
@@ -150,6 +150,7 @@ class Job(JobModel):
     model: str
     version: str
     latency_class: JobClass
+    priority: Priority = "normal"
     attempt: int
     max_attempts: int
     created_at: str

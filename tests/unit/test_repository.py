@@ -113,6 +113,14 @@ def test_a_wrong_declaration_is_refused_with_the_file_and_the_fact(tmp_path, tom
     assert "model.toml" in str(refusal.value)
 
 
+def test_a_pool_with_two_kinds_of_compute_is_refused_with_both_models(tmp_path):
+    add_model(tmp_path, name="iris")
+    gpu = 'default_version = "1"\ncompute = "gpu"\nlatency_classes = ["async"]'
+    add_model(tmp_path, name="large", toml=gpu)
+    with pytest.raises(RepositoryError, match="'large' has compute 'gpu' and model 'iris'"):
+        read_repository(tmp_path)
+
+
 def test_a_missing_manifest_names_the_command_that_writes_it(tmp_path):
     add_model(tmp_path)
     (tmp_path / "iris" / "1" / "model.onnx").write_bytes(b"")

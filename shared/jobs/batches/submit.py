@@ -198,14 +198,14 @@ class Batches:
         """The row, its pool as the catalog has it now; raises for a model that takes no batch."""
         model, _ = self._catalog.find(row.model, row.version)
         lane = choose_lane(model, BATCH)
+        if lane.pool in self._pools:
+            return replace(row, pool=lane.pool)
         if lane.name == GPU:
             raise UnsupportedClassError(
                 f"model {model.name!r} runs on a gpu, and this stage has no gpu lane",
                 field="endpoint",
             )
-        if lane.pool not in self._pools:
-            raise UnavailableError(f"pool {lane.pool!r} has no queue of chunks in this stage")
-        return replace(row, pool=lane.pool)
+        raise UnavailableError(f"pool {lane.pool!r} has no queue of chunks in this stage")
 
     def _tell(self, queue: Queue, key: BatchKey) -> bool:
         """Whether the broker has the message. The batch is accepted either way."""

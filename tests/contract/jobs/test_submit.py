@@ -24,7 +24,9 @@ from shared.errors import (
 )
 from shared.jobs.messages import reference
 from shared.jobs.submission import Submission
+from shared.queues.memory import MemoryQueue
 from shared.results.rows import JobKey
+from shared.routing.lane import GPU_QUEUES
 
 SMALL = {"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1.0, 2.0]}]}
 ROWS = 4000
@@ -244,13 +246,44 @@ def test_what_can_be_known_to_fail_is_refused_and_leaves_nothing(house, wrong, e
     assert house.messages() == []
 
 
+def with_gpu(house):
+    """A submitter whose one model runs on a gpu, and its pool's queues."""
+    scale = replace(house.catalog.models["scale"], compute="gpu")
+    queues = {("shared", name): MemoryQueue(clock=house.clock) for name in GPU_QUEUES}
+    return house.with_parts(catalog=Catalog(models={"scale": scale}), queues=queues), queues
+
+
 def test_a_model_on_a_gpu_is_refused_plainly_while_there_is_no_gpu_lane(house):
     scale = replace(house.catalog.models["scale"], compute="gpu")
-    jobs = house.with_parts(catalog=Catalog(models={"scale": scale}))
+    jobs = house.with_parts(catalog=Catalog(models={"scale": scale}), queues={})
     for priority in ("normal", "high"):
         with pytest.raises(UnsupportedClassError, match="no gpu lane"):
             jobs.submit(submission(priority=priority), tenant="acme")
     assert house.rows() == []
+
+
+@pytest.mark.parametrize("priority", ["normal", "high"])
+@pytest.mark.parametrize("latency_class", ["async", "batch"])
+def test_a_job_of_a_gpu_waits_on_the_queue_of_its_class_and_priority(
+    house, latency_class, priority
+):
+    jobs, queues = with_gpu(house)
+    asked = submission(latency_class=latency_class, priority=priority)
+    accepted = jobs.submit(asked, tenant="acme", job_id="g")
+    assert accepted.sent
+    assert (accepted.row.lane, accepted.row.priority) == ("gpu", priority)
+    kept = house.store.get(accepted.row.key)
+    assert (kept.priority, kept.queue) == (priority, accepted.row.queue)
+    waiting = {name: queue.depth() for (_, name), queue in queues.items() if queue.depth()}
+    assert waiting == {accepted.row.queue: 1}
+    assert [row.priority for row in house.rows()] == [priority]
+
+
+def test_the_same_job_with_another_priority_is_another_job(house):
+    jobs, _ = with_gpu(house)
+    jobs.submit(submission(), tenant="acme", job_id="g")
+    with pytest.raises(ConflictError):
+        jobs.submit(submission(priority="high"), tenant="acme", job_id="g")
 
 
 def test_a_pool_without_a_queue_is_503_and_no_job(house):

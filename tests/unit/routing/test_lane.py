@@ -5,8 +5,16 @@ from __future__ import annotations
 import pytest
 
 from shared.catalog import Model, SessionSpec
-from shared.errors import UnsupportedClassError
-from shared.routing.lane import Lane, choose_lane
+from shared.errors import InvalidRequestError, UnsupportedClassError
+from shared.routing.lane import (
+    CPU_QUEUES,
+    GPU_QUEUES,
+    Lane,
+    choose_lane,
+    of_queue,
+    queue_name,
+    queues_of,
+)
 
 ALL = ("realtime", "async", "batch")
 
@@ -58,3 +66,35 @@ def test_a_class_that_is_not_offered_is_refused_with_those_that_are(compute, mis
         choose_lane(model(compute, offered), missing)
     assert refused.value.field == "latency_class"
     assert all(repr(name) in refused.value.message for name in offered)
+
+
+@pytest.mark.parametrize("latency_class", ["async", "batch"])
+def test_high_priority_is_a_queue_of_its_own_on_a_gpu(latency_class):
+    lane = choose_lane(model("gpu"), latency_class, "high")
+    assert lane == Lane("gpu", "heavy", f"{latency_class}-high")
+
+
+@pytest.mark.parametrize("latency_class", ALL)
+def test_high_priority_is_refused_on_a_cpu(latency_class):
+    with pytest.raises(InvalidRequestError, match="models on a gpu") as refused:
+        choose_lane(model("cpu"), latency_class, "high")
+    assert refused.value.field == "priority"
+
+
+def test_the_queues_of_a_pool_are_those_that_its_lanes_name():
+    for compute, queues, priorities in (
+        ("cpu", CPU_QUEUES, ["normal"]),
+        ("gpu", GPU_QUEUES, ["normal", "high"]),
+    ):
+        named = {
+            choose_lane(model(compute), latency_class, priority).queue
+            for latency_class in ("async", "batch")
+            for priority in priorities
+        }
+        assert queues_of(compute) == queues
+        assert named == set(queues)
+
+
+@pytest.mark.parametrize("queue", GPU_QUEUES)
+def test_a_queue_says_the_class_and_the_priority_of_what_arrives_on_it(queue):
+    assert queue_name(*of_queue(queue)) == queue
