@@ -49,6 +49,7 @@ def test_the_pythons_comments_say_what_it_prints(capsys):
         "1 order-7",
         "signature_mismatch inputs[0].shape",
         "succeeded (1, 384)",
+        "succeeded BatchCounts(total=1, succeeded=1, failed=0)",
     ):
         assert f"# {expected}" in whole
         assert expected in printed
