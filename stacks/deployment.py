@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stacks.errors import StageError
+from stacks.queue_lane import CLASSES, GPU_QUEUES, class_of
 
 if TYPE_CHECKING:
     from shared.repository import ModelEntry, Repository
@@ -51,11 +52,11 @@ class Deployment:
 
     @property
     def queued_models(self) -> list[ModelEntry]:
-        """The models whose jobs a pool's worker runs."""
+        """The models that take jobs."""
         return [
             entry
             for entry in self.repository.models.values()
-            if entry.spec.compute == "cpu" and set(entry.spec.latency_classes) - {"realtime"}
+            if set(entry.spec.latency_classes) - {"realtime"}
         ]
 
     @property
@@ -63,6 +64,39 @@ class Deployment:
         """The pools of those models; another pool has no queues and no worker."""
         used = {entry.spec.pool for entry in self.queued_models}
         return {pool: spec for pool, spec in self.repository.pools.items() if pool in used}
+
+    @property
+    def gpu_pools(self) -> dict[str, PoolSpec]:
+        """Of these, the pools whose models run on a gpu; the models of a pool all agree on that."""
+        used = {entry.spec.pool for entry in self.queued_models if entry.spec.compute == "gpu"}
+        return {pool: spec for pool, spec in self.queue_pools.items() if pool in used}
+
+    @property
+    def chunk_function_pools(self) -> dict[str, PoolSpec]:
+        """The pools whose chunks of batches a function runs."""
+        return {pool: spec for pool, spec in self.queue_pools.items() if pool not in self.gpu_pools}
+
+    @property
+    def job_function_pools(self) -> dict[str, PoolSpec]:
+        """The pools whose jobs a function runs: Lambda is no consumer of RabbitMQ here."""
+        return self.chunk_function_pools if self.stage.broker == "sqs" else {}
+
+    @property
+    def fleet_pools(self) -> dict[str, PoolSpec]:
+        """The pools whose jobs long-lived workers run."""
+        return self.gpu_pools if self.stage.broker == "sqs" else self.queue_pools
+
+    def job_queues(self, pool: str) -> tuple[str, ...]:
+        """The pool's queues of jobs, in the order in which they are served."""
+        return GPU_QUEUES if pool in self.gpu_pools else CLASSES
+
+    def target_s(self, pool: str, kind: str) -> int:
+        """By when a job on this queue should have begun to run; a fleet has to start first."""
+        latency_class, fleet = class_of(kind), self.stage.fleet
+        target_s = self.stage.queue_lane.deliveries[latency_class].target_s
+        if pool not in self.fleet_pools:
+            return target_s
+        return max(target_s, fleet.wait_s[latency_class] + fleet.startup_s)
 
     def warm_of(self, pool: str) -> Warm:
         """The pool's warm capacity in this stage."""

@@ -13,7 +13,7 @@ from shared.settings import SweeperSettings, WebhooksSettings
 from stacks import names
 from stacks.parts.batch_functions import batch_finisher, batch_splitter
 from stacks.parts.function import LanewayFunction, control_layer, with_plugins_off
-from stacks.parts.job_resources import CLASSES, JobResources
+from stacks.parts.job_resources import JobResources
 from stacks.parts.permissions import allow, allow_below, allow_table
 from stacks.parts.queue_source import consume
 from stacks.parts.recurring import schedule_batches
@@ -98,7 +98,7 @@ def _sweeper(stack: JobsStack, layer: lambda_.ILayerVersion) -> None:
         part,
         "SendAgain",
         actions=["sqs:SendMessage"],
-        resources=[*resources.queue_arns(*CLASSES), resources.queue_arn(webhooks)],
+        resources=[*resources.job_queue_arns, resources.queue_arn(webhooks)],
     )
     events.Rule(
         part,

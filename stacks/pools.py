@@ -25,7 +25,7 @@ from stacks.parts.queue_worker import (
 from stacks.parts.warm_alias import WarmAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from aws_cdk import aws_kms as kms
     from aws_cdk import aws_lambda as lambda_
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from shared.schema.spec import PoolSpec
     from stacks.deployment import Deployment
+    from stacks.parts.queue_worker import Feeds
     from stacks.stages import Stage
 
 HANDLER: Final = "functions.realtime.handler.handler"
@@ -60,17 +61,24 @@ class PoolsStack(Stack):
             _warn_of_old_system(self)
         for pool, spec in deployment.realtime_pools.items():
             _realtime(self, deployment, pool=pool, spec=spec, layers=layers)
-        for pool in deployment.queue_pools:
-            for feeds in (job_feeds(stage, pool), chunk_feeds(stage, pool)):
-                QueueWorker(
-                    self,
-                    feeds.function.removeprefix(f"laneway-{stage.name}-"),
-                    deployment=deployment,
-                    pool=pool,
-                    feeds=feeds,
-                    layers=layers,
-                    tables_key=tables_key,
-                )
+        for pool, feeds in _workers(deployment):
+            QueueWorker(
+                self,
+                feeds.function.removeprefix(f"laneway-{stage.name}-"),
+                deployment=deployment,
+                pool=pool,
+                feeds=feeds,
+                layers=layers,
+                tables_key=tables_key,
+            )
+
+
+def _workers(deployment: Deployment) -> Iterator[tuple[str, Feeds]]:
+    """Of each pool on a cpu: what runs its jobs, unless a fleet does, and what runs its chunks."""
+    for pool in deployment.chunk_function_pools:
+        if pool in deployment.job_function_pools:
+            yield pool, job_feeds(deployment.stage, pool)
+        yield pool, chunk_feeds(deployment.stage, pool)
 
 
 def _realtime(

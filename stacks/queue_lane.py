@@ -22,6 +22,12 @@ from stacks.errors import StageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+CLASSES: Final = ("async", "batch")
+"""Latency classes that have a queue in each pool."""
+GPU_QUEUES: Final = ("async-high", "async", "batch-high", "batch")
+"""The queues of a gpu pool: there, a priority is a queue."""
+GPU_VISIBILITY_S: Final = 120
+"""The long-lived worker extends it while it works; what a killed one held is free again by then."""
 _DAY_S: Final = 24 * 3600
 
 
@@ -89,6 +95,11 @@ class QueueLane:
     def object_days(self) -> int:
         """How long inputs, results and uploads are kept: no job can need them later."""
         return -(-(JOB_TTL_S_MAX + self.retention_s) // _DAY_S)
+
+
+def class_of(kind: str) -> str:
+    """The latency class of a queue of jobs."""
+    return kind.removesuffix("-high")
 
 
 def visibility_s(timeout_s: int, *, window_s: int = 0) -> int:

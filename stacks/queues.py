@@ -8,9 +8,9 @@ from aws_cdk import Aws, Stack
 from aws_cdk import aws_iam as iam
 
 from stacks import names
-from stacks.parts.job_resources import CHUNKS, CLASSES
+from stacks.parts.job_resources import CHUNKS
 from stacks.parts.queue import LanewayQueue
-from stacks.queue_lane import visibility_s
+from stacks.queue_lane import GPU_VISIBILITY_S, visibility_s
 
 if TYPE_CHECKING:
     from constructs import Construct
@@ -35,22 +35,14 @@ class QueuesStack(Stack):
             description=f"Laneway {stage.name}: the queues of jobs and webhooks",
         )
         for pool in deployment.queue_pools:
-            for kind in CLASSES:
+            on_sqs = deployment.job_queues(pool) if stage.broker == "sqs" else ()
+            for kind in (*on_sqs, CHUNKS):
                 LanewayQueue(
                     self,
                     f"{pool}-{kind}",
                     name=names.pool_queue(stage.name, pool, kind),
-                    visibility_s=visibility_s(
-                        stage.queue_lane.worker_timeout_s,
-                        window_s=stage.queue_lane.deliveries[kind].window_s,
-                    ),
+                    visibility_s=_hidden_s(deployment, pool, kind),
                 )
-            LanewayQueue(
-                self,
-                f"{pool}-{CHUNKS}",
-                name=names.pool_queue(stage.name, pool, CHUNKS),
-                visibility_s=visibility_s(stage.queue_lane.chunk_timeout_s),
-            )
         _batch_queues(self, stage)
         LanewayQueue(
             self,
@@ -59,6 +51,15 @@ class QueuesStack(Stack):
             visibility_s=visibility_s(WEBHOOKS_TIMEOUT_S),
             max_receives=WEBHOOKS_MAX_RECEIVES,
         )
+
+
+def _hidden_s(deployment: Deployment, pool: str, kind: str) -> int:
+    lane = deployment.stage.queue_lane
+    if pool in deployment.gpu_pools:
+        return GPU_VISIBILITY_S
+    if kind == CHUNKS:
+        return visibility_s(lane.chunk_timeout_s)
+    return visibility_s(lane.worker_timeout_s, window_s=lane.deliveries[kind].window_s)
 
 
 def _batch_queues(stack: QueuesStack, stage: Stage) -> None:

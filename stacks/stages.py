@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from shared.schema.spec import ProvisionedWarm
 from stacks.errors import StageError
+from stacks.fleet_lane import Broker, Fleet, RabbitMQ
 from stacks.queue_lane import QueueLane
 from stacks.recurring_batch import RecurringBatch  # noqa: TC001  part of a public value's type
 
@@ -85,6 +86,12 @@ class Stage:
     """True: the tables are encrypted with a key of their own (1 USD a month)."""
     queue_lane: QueueLane = field(default_factory=QueueLane)
     """How jobs are delivered, and how long they wait and are kept."""
+    broker: Broker = "sqs"
+    """What carries jobs. With RabbitMQ a fleet runs them, those of cpu models too."""
+    rabbitmq: RabbitMQ | None = None
+    """The existing broker of a stage whose `broker` is "rabbitmq"."""
+    fleet: Fleet = field(default_factory=Fleet)
+    """The long-lived workers, where there are any."""
     recurring_batches: tuple[RecurringBatch, ...] = ()
     """Batches that begin by the clock; not for `local`, whose emulator runs no scheduler."""
     alarms: Alarms = Alarms()
@@ -94,6 +101,7 @@ class Stage:
     def __post_init__(self) -> None:
         _check_auth(self)
         _check_numbers(self)
+        _check_broker(self)
         if "*" in self.cors_origins and self.name != "local":
             raise StageError(
                 f"stage {self.name!r}: cors_origins holds '*', which lets any web page call the "
@@ -132,6 +140,18 @@ def _check_auth(stage: Stage) -> None:
         f"stage {stage.name!r}: auth {said}; choose how callers prove who they are in "
         f"stacks/stages.py, one of: {modes}. An open endpoint is not offered."
     )
+
+
+def _check_broker(stage: Stage) -> None:
+    if stage.broker not in get_args(Broker):
+        raise StageError(
+            f"stage {stage.name!r}: broker is {stage.broker!r}; write 'sqs' or 'rabbitmq'"
+        )
+    if stage.broker == "rabbitmq" and stage.rabbitmq is None and not stage.emulated:
+        raise StageError(
+            f"stage {stage.name!r}: its broker is RabbitMQ, and nothing says which; give "
+            "`rabbitmq` the secret, subnets and security group of an existing one"
+        )
 
 
 def _check_numbers(stage: Stage) -> None:

@@ -29,8 +29,7 @@ def build_assets(repository: Repository, context: BuildContext) -> Assets:
     """Everything to deploy for this repository; raises PackagingError for what cannot be."""
     onnx_runtime = build_layer(ONNX_RUNTIME, context)
     control = build_layer(CONTROL, context)
-    used = [pool for pool in repository.pools if repository.models_of(pool)]
-    pools = {pool: build_pool(repository, pool, context) for pool in used}
+    pools = {pool: build_pool(repository, pool, context) for pool in _function_pools(repository)}
     for pool, package in pools.items():
         check_size(pool, package, (onnx_runtime, control), repository)
     return Assets(
@@ -46,6 +45,15 @@ def build_assets(repository: Repository, context: BuildContext) -> Assets:
         onnx_runtime=onnx_runtime,
         control=control,
     )
+
+
+def _function_pools(repository: Repository) -> list[str]:
+    """The pools that Lambda runs; a gpu pool is an image."""
+    return [
+        pool
+        for pool in repository.pools
+        if any(entry.spec.compute == "cpu" for entry in repository.models_of(pool))
+    ]
 
 
 def build_pool(repository: Repository, pool: str, context: BuildContext) -> Asset:

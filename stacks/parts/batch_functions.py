@@ -12,7 +12,7 @@ from shared.results.batches_table import DUE
 from shared.settings import BatchFinisherSettings, BatchSplitterSettings
 from stacks import names
 from stacks.parts.function import LanewayFunction, with_plugins_off
-from stacks.parts.job_resources import CHUNKS, JobResources
+from stacks.parts.job_resources import JobResources
 from stacks.parts.permissions import allow, allow_below, allow_table, objects_at
 from stacks.parts.queue_source import consume
 from stacks.queues import BATCH_FUNCTIONS_TIMEOUT_S
@@ -140,7 +140,7 @@ def _allow_sending(part: LanewayFunction, resources: JobResources, dead_letters:
         part,
         "SendOn",
         actions=["sqs:SendMessage"],
-        resources=[*resources.queue_arns(CHUNKS), *(resources.queue_arn(name) for name in own)],
+        resources=[*resources.chunk_queue_arns, *(resources.queue_arn(name) for name in own)],
     )
 
 

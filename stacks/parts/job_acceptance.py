@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from shared.results.batches_table import LISTED as BATCHES_LISTED
 from shared.results.table import LISTED
 from stacks import names
-from stacks.parts.job_resources import CLASSES, JobResources
 from stacks.parts.permissions import allow, allow_below, allow_table
 
 if TYPE_CHECKING:
     from aws_cdk import aws_kms as kms
 
     from stacks.parts.function import LanewayFunction
+    from stacks.parts.job_resources import JobResources
 
 
 def allow_accepting_jobs(
@@ -33,7 +33,7 @@ def allow_accepting_jobs(
         actions=["dynamodb:Query"],
         resources=[resources.table_arn(index=LISTED)],
     )
-    allow(part, "SendJobs", actions=["sqs:SendMessage"], resources=resources.queue_arns(*CLASSES))
+    allow(part, "SendJobs", actions=["sqs:SendMessage"], resources=resources.job_queue_arns)
     allow_below(
         part,
         "WriteInputs",

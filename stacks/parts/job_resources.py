@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 from aws_cdk import ArnFormat, Aws, Stack
 
 from stacks import names
+from stacks.queue_lane import CLASSES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stacks.deployment import Deployment
 
-CLASSES: Final = ("async", "batch")
-"""Latency classes that have a queue in each pool."""
 CHUNKS: Final = "chunks"
 """What is delivered from a pool's third queue, of which a batch is made."""
 _OWN_MACHINE: Final = "127.0.0.1:*,localhost:*"
@@ -70,17 +71,36 @@ class JobResources:
         return f"{base}/{Aws.ACCOUNT_ID}/{name}"
 
     def pool_queues(self, pool: str) -> dict[str, str]:
-        """Names of a pool's queues, by latency class and `chunks`."""
-        kinds = (*CLASSES, CHUNKS)
+        """Names of a pool's queues: those of jobs, in the order of their service, and `chunks`."""
+        kinds = (*self._deployment.job_queues(pool), CHUNKS)
         return {kind: names.pool_queue(self.stage.name, pool, kind) for kind in kinds}
 
-    def queue_arns(self, *kinds: str) -> list[str]:
-        """ARNs of these queues of all pools that run jobs."""
+    @property
+    def job_queue_arns(self) -> list[str]:
+        """ARNs of all pools' queues of jobs; none where RabbitMQ carries them."""
+        if self.stage.broker != "sqs":
+            return []
+        return self._pool_queue_arns(self._deployment.job_queues)
+
+    @property
+    def chunk_queue_arns(self) -> list[str]:
+        """ARNs of all pools' queues of chunks."""
+        return self._pool_queue_arns(lambda _: (CHUNKS,))
+
+    def _pool_queue_arns(self, kinds: Callable[[str], tuple[str, ...]]) -> list[str]:
         return [
             self.queue_arn(names.pool_queue(self.stage.name, pool, kind))
             for pool in self._deployment.queue_pools
-            for kind in kinds
+            for kind in kinds(pool)
         ]
+
+    def queue_addresses(self, pool: str) -> dict[str, str]:
+        """Where the pool's queues are: URLs of SQS, plain names where RabbitMQ carries jobs."""
+        on_sqs = self.stage.broker == "sqs"
+        return {
+            kind: self.queue_url(name) if on_sqs or kind == CHUNKS else name
+            for kind, name in self.pool_queues(pool).items()
+        }
 
     @property
     def webhook_loopback(self) -> str:
@@ -96,10 +116,7 @@ class JobResources:
             "log_level": self.stage.log_level,
             "jobs_table": names.jobs_table(self.stage.name),
             "bucket": self.bucket,
-            "queues": {
-                pool: {kind: self.queue_url(name) for kind, name in self.pool_queues(pool).items()}
-                for pool in self._deployment.queue_pools
-            },
+            "queues": {pool: self.queue_addresses(pool) for pool in self._deployment.queue_pools},
             "input_places": {tenant: list(found) for tenant, found in lane.input_places.items()},
             "result_aliases": dict(lane.result_aliases),
             "async_target_s": at["async"].target_s,

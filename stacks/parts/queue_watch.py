@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 from aws_cdk import aws_cloudwatch as cloudwatch
 
 from stacks import names
-from stacks.parts.job_resources import CHUNKS, CLASSES
+from stacks.parts.job_resources import CHUNKS
 from stacks.parts.lane_metrics import JobMetrics, QueueMetrics, webhook_metric
+from stacks.queue_lane import CLASSES, class_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,9 +27,9 @@ _HALF: Final = 12
 def job_functions(deployment: Deployment) -> list[str]:
     """Names of the functions of the queue lane."""
     stage = deployment.stage.name
-    per_pool = (names.queue_worker_function, names.chunk_worker_function)
     return [
-        *(name(stage, pool) for pool in deployment.queue_pools for name in per_pool),
+        *(names.queue_worker_function(stage, pool) for pool in deployment.job_function_pools),
+        *(names.chunk_worker_function(stage, pool) for pool in deployment.chunk_function_pools),
         names.sweeper_function(stage),
         names.webhooks_function(stage),
         names.batch_splitter_function(stage),
@@ -40,23 +41,15 @@ def watch_queues(alarms: AlarmMaker, deployment: Deployment) -> None:
     """Alarms on what is late, what fails, and what was given up."""
     stage = deployment.stage
     for metrics in _jobs(deployment):
-        name = f"{metrics.pool}-{metrics.latency_class}"
-        target_s = stage.queue_lane.deliveries[metrics.latency_class].target_s
-        queue = names.pool_queue(stage.name, metrics.pool, metrics.latency_class)
         alarms.above(
-            f"{name}-late",
-            QueueMetrics(stage=stage, queue=queue).age_s,
-            threshold=target_s,
-            description=f"A {metrics.latency_class} job of pool {metrics.pool} waits longer than "
-            f"the {target_s} s of its class",
-        )
-        alarms.above(
-            f"{name}-failures",
+            f"{metrics.pool}-{metrics.latency_class}-failures",
             metrics.failure_percent,
             threshold=stage.alarms.error_rate_percent,
             description=f"{metrics.latency_class} jobs of pool {metrics.pool} that failed, in "
             "percent of those that ended",
         )
+    for pool, kind in _job_queues(deployment):
+        _watch_age(alarms, deployment, pool, kind)
     for queue in _queues(deployment):
         short = queue.removeprefix(f"laneway-{stage.name}-")
         alarms.above(
@@ -65,6 +58,18 @@ def watch_queues(alarms: AlarmMaker, deployment: Deployment) -> None:
             threshold=0,
             description=f"Messages of {queue} that nobody will try again: laneway dlq list",
         )
+
+
+def _watch_age(alarms: AlarmMaker, deployment: Deployment, pool: str, kind: str) -> None:
+    target_s = deployment.target_s(pool, kind)
+    queue = names.pool_queue(deployment.stage.name, pool, kind)
+    alarms.above(
+        f"{pool}-{kind}-late",
+        QueueMetrics(stage=deployment.stage, queue=queue).age_s,
+        threshold=target_s,
+        description=f"A {class_of(kind)} job of pool {pool} waits longer than the {target_s} s "
+        "that it may",
+    )
 
 
 def dashboard_rows(deployment: Deployment) -> list[list[cloudwatch.IWidget]]:
@@ -119,14 +124,18 @@ def _jobs(deployment: Deployment) -> list[JobMetrics]:
     ]
 
 
+def _job_queues(deployment: Deployment) -> list[tuple[str, str]]:
+    """Pools and kinds of the queues of jobs that are on SQS."""
+    if deployment.stage.broker != "sqs":
+        return []
+    return [(pool, kind) for pool in deployment.queue_pools for kind in deployment.job_queues(pool)]
+
+
 def _queues(deployment: Deployment) -> list[str]:
     stage = deployment.stage.name
     return [
-        *(
-            names.pool_queue(stage, pool, kind)
-            for pool in deployment.queue_pools
-            for kind in (*CLASSES, CHUNKS)
-        ),
+        *(names.pool_queue(stage, pool, kind) for pool, kind in _job_queues(deployment)),
+        *(names.pool_queue(stage, pool, CHUNKS) for pool in deployment.queue_pools),
         names.split_queue(stage),
         names.finish_queue(stage),
         names.webhooks_queue(stage),

@@ -14,7 +14,7 @@ from constructs import Construct
 from shared.settings import QueueWorkerSettings
 from stacks import names
 from stacks.parts.function import LanewayFunction, with_plugins_off
-from stacks.parts.job_resources import CHUNKS, CLASSES, JobResources
+from stacks.parts.job_resources import CHUNKS, JobResources
 from stacks.parts.permissions import allow, allow_below, allow_table, objects_at
 from stacks.parts.queue_source import consume
 
@@ -181,7 +181,7 @@ def _allow_queues(part: LanewayFunction, resources: JobResources, pool: str) -> 
         part,
         "SendMessages",
         actions=["sqs:SendMessage"],
-        resources=[*resources.queue_arns(*CLASSES), *(resources.queue_arn(name) for name in told)],
+        resources=[*resources.job_queue_arns, *(resources.queue_arn(name) for name in told)],
     )
 
 

@@ -100,6 +100,24 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 
 
 @pytest.fixture(scope="session")
+def with_gpu(repository: Repository) -> Repository:
+    """The same, and a pool of one model on a gpu."""
+    heavy = model_entry(
+        repository.folder,
+        "heavy",
+        pool="heavy",
+        compute="gpu",
+        latency_classes=("async", "batch"),
+        target_p99_ms=500,
+    )
+    return replace(
+        repository,
+        models={**repository.models, "heavy": heavy},
+        pools={**repository.pools, "heavy": PoolSpec()},
+    )
+
+
+@pytest.fixture(scope="session")
 def assets(tmp_path_factory: pytest.TempPathFactory) -> Assets:
     folder = tmp_path_factory.mktemp("asset")
     (folder / "handler.py").write_text("")
@@ -158,6 +176,16 @@ def dev(synthesize: Callable[..., Synthesized]) -> Synthesized:
 @pytest.fixture(scope="session")
 def local(synthesize: Callable[..., Synthesized]) -> Synthesized:
     return synthesize(STAGES["local"], emulator_url="http://127.0.0.1:4566")
+
+
+@pytest.fixture(scope="session")
+def gpu_prod(synthesize: Callable[..., Synthesized], with_gpu: Repository) -> Synthesized:
+    return synthesize(STAGES["prod"], repository=with_gpu)
+
+
+@pytest.fixture(scope="session")
+def gpu_local(synthesize: Callable[..., Synthesized], with_gpu: Repository) -> Synthesized:
+    return synthesize(STAGES["local"], repository=with_gpu, emulator_url="http://127.0.0.1:4566")
 
 
 @pytest.fixture(params=["local", "dev", "prod"])
