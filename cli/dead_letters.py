@@ -10,7 +10,7 @@
     a batch's chunk          -                       nothing: `laneway batches` retries those
     nothing, unreadable      -                       nothing: the reason is with it
 
-A message leaves its queue after what it asked for is committed, never before. What nothing is to be
+What lies on the queues that belong to no pool is told by `cli.stage_letters`. A message leaves its queue after what it asked for is committed, never before. What nothing is to be
 done for stays, unless its deletion is asked for. Speaks to no terminal.
 """
 
@@ -19,8 +19,9 @@ from __future__ import annotations
 import json
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, cast
 
+from cli.stage_letters import JUDGES
 from shared.errors import GoneError
 from shared.jobs.delivery import PoisonError, job_id, read_message
 from shared.queues.messages import REASON_ATTRIBUTE
@@ -35,12 +36,21 @@ if TYPE_CHECKING:
     from shared.schema.job import SubmissionMessage
 
 State = Literal[
-    "failed", "ended", "open", "unknown", "not admitted", "refused", "batch", "unreadable"
+    "failed",
+    "ended",
+    "open",
+    "unknown",
+    "not admitted",
+    "refused",
+    "batch",
+    "undelivered",
+    "blocked",
+    "unreadable",
 ]
 Outcome = Literal["redriven", "redriven before", "deleted", "left"]
 
 DELETABLE: Final[frozenset[State]] = frozenset(
-    {"failed", "ended", "unknown", "refused", "unreadable"}
+    {"failed", "ended", "unknown", "refused", "blocked", "unreadable"}
 )
 """What `delete` removes: nothing more can come of these. (Of `failed`, those without an input.)"""
 HELD_S: Final = 600
@@ -57,6 +67,8 @@ class Letter:
     delivery: Delivery
     state: State
     reason: str
+    subject: str = ""
+    """What the message is about: a job or a batch, with its tenant."""
     key: JobKey | None = None
     message: SubmissionMessage | None = None
 
@@ -102,6 +114,8 @@ def redrive_all(
 def judge(stage: StageJobs, place: DeadLetters, delivery: Delivery) -> Letter:
     """What a message is, and how its job stands."""
     given = delivery.attributes.get(REASON_ATTRIBUTE, "")
+    if place.kind in JUDGES:
+        return _judged_of_stage(stage, place, delivery, given)
     if _is_chunk(delivery.body):
         return Letter(place=place, delivery=delivery, state="batch", reason=given)
     try:
@@ -113,14 +127,39 @@ def judge(stage: StageJobs, place: DeadLetters, delivery: Delivery) -> Letter:
     if isinstance(message, JobKey):
         state, reason = _standing(stage, message)
         return Letter(
-            place=place, delivery=delivery, state=state, reason=reason or given, key=message
+            place=place,
+            delivery=delivery,
+            state=state,
+            reason=reason or given,
+            subject=str(message),
+            key=message,
         )
     key = JobKey(stage.tenant, job_id(message, delivery))
     state, reason = ("refused", given) if given else _standing(stage, key)
     if state == "unknown":
         state, reason = "not admitted", "received too often without becoming a job"
     return Letter(
-        place=place, delivery=delivery, state=state, reason=reason, key=key, message=message
+        place=place,
+        delivery=delivery,
+        state=state,
+        reason=reason,
+        subject=str(key),
+        key=key,
+        message=message,
+    )
+
+
+def _judged_of_stage(
+    stage: StageJobs, place: DeadLetters, delivery: Delivery, given: str
+) -> Letter:
+    found = JUDGES[place.kind](stage.store, delivery.body, given=given)
+    return Letter(
+        place=place,
+        delivery=delivery,
+        state=cast("State", found.state),
+        reason=found.reason,
+        subject=found.subject,
+        key=found.key,
     )
 
 
@@ -154,16 +193,25 @@ def _retried(stage: StageJobs, letter: Letter) -> Outcome:
 def _sent_back(stage: StageJobs, letter: Letter) -> Outcome:
     """Under the id that its first delivery had: sent twice, it is still one job."""
     if letter.key is None or letter.message is None:
-        return "left"
+        return _sent_as_it_is(stage, letter)
     named = letter.message.model_copy(update={"id": letter.key.id})
     body = named.model_dump_json(exclude_defaults=True, ensure_ascii=True)
     letter.place.source.send(body, tenant=stage.tenant)
     return "redriven"
 
 
+def _sent_as_it_is(stage: StageJobs, letter: Letter) -> Outcome:
+    """What names its job or its batch may come twice; its attempts begin anew."""
+    tenant = letter.key.tenant if letter.key else letter.delivery.tenant or stage.tenant
+    body = json.dumps(json.loads(letter.delivery.body))  # S3 and schedules need not write ASCII
+    letter.place.source.send(body, tenant=tenant)
+    return "redriven"
+
+
 _ACTS: Final[dict[State, Callable[[StageJobs, Letter], Outcome]]] = {
     "failed": _retried,
     "not admitted": _sent_back,
+    "undelivered": _sent_as_it_is,
 }
 
 

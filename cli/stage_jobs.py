@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cli.output import CommandError
+from cli.stage_letters import FINISH, SPLIT, WEBHOOKS
 from cli.stages import aws_client, explained
 
 if TYPE_CHECKING:
@@ -20,13 +21,15 @@ if TYPE_CHECKING:
     from shared.jobs.retry import Retries
     from shared.queues.sqs import SqsQueue
     from shared.results.store import JobStore
+    from shared.settings import IngressSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetters:
-    """The dead-letter queue of one queue of a pool."""
+    """The dead-letter queue of one queue."""
 
     pool: str
+    """Empty: the queue is the whole stage's."""
     kind: str
     """The queue's latency class, or what else it carries."""
     name: str
@@ -54,10 +57,21 @@ def open_stage(stage: str, region: str | None) -> Iterator[StageJobs]:
         told = client.get_function_configuration(FunctionName=function)
     environment = told.get("Environment", {}).get("Variables", {})
     with explained(f"jobs of stage {stage}", stage):
-        yield _opened(environment, stage, region)
+        yield _opened(environment, stage, region, webhooks=_webhooks_queue(client, stage))
 
 
-def _opened(environment: dict[str, str], stage: str, region: str | None) -> StageJobs:
+def _webhooks_queue(client: Any, stage: str) -> str:
+    """URL of the queue of webhooks, as their function was told; empty in a stage without webhooks."""
+    try:
+        told = client.get_function_configuration(FunctionName=f"laneway-{stage}-webhooks")
+    except client.exceptions.ResourceNotFoundException:
+        return ""
+    return str(told.get("Environment", {}).get("Variables", {}).get("WEBHOOKS_QUEUE", ""))
+
+
+def _opened(
+    environment: dict[str, str], stage: str, region: str | None, *, webhooks: str
+) -> StageJobs:
     from shared.jobs.clock import system_clock
     from shared.jobs.retry import Retries
     from shared.jobs.rules import JobRules
@@ -90,10 +104,20 @@ def _opened(environment: dict[str, str], stage: str, region: str | None) -> Stag
         ),
         dead_letters=tuple(
             _dead_letters(sqs, pool=pool, kind=kind, url=url)
-            for pool, urls in settings.queues.items()
-            for kind, url in urls.items()
+            for pool, kind, url in _every_queue(settings, webhooks)
         ),
     )
+
+
+def _every_queue(settings: IngressSettings, webhooks: str) -> Iterator[tuple[str, str, str]]:
+    """Pool, kind and URL of each queue that has dead letters; those of the whole stage come last."""
+    for pool, urls in settings.queues.items():
+        for kind, url in urls.items():
+            yield pool, kind, url
+    of_stage = {WEBHOOKS: webhooks, SPLIT: settings.split_queue, FINISH: settings.finish_queue}
+    for kind, url in of_stage.items():
+        if url:
+            yield "", kind, url
 
 
 def _dead_letters(sqs: Any, *, pool: str, kind: str, url: str) -> DeadLetters:
@@ -103,7 +127,7 @@ def _dead_letters(sqs: Any, *, pool: str, kind: str, url: str) -> DeadLetters:
     answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["RedrivePolicy"])
     policy = json.loads(answer.get("Attributes", {}).get("RedrivePolicy", "{}"))
     if "deadLetterTargetArn" not in policy:
-        raise CommandError(f"the {kind} queue of pool {pool} has no dead-letter queue")
+        raise CommandError(f"the queue {url.rpartition('/')[2]} has no dead-letter queue")
     name = policy["deadLetterTargetArn"].rpartition(":")[2]
     dead_url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
     return DeadLetters(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import closing
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="List, show and redrive dead letters.")
 
 PoolOption = Annotated[str | None, typer.Option(help="Only this pool's queues.")]
-ClassOption = Annotated[str | None, typer.Option("--class", help="async or batch; default: all.")]
+ClassOption = Annotated[
+    str | None,
+    typer.Option(
+        "--class",
+        help="async, batch or chunks (of pools), webhooks, batch-split or batch-finish (of the "
+        "stage); default: all.",
+    ),
+]
+_STAGE: Final = "-"
+"""Shown as the pool of what belongs to the whole stage."""
 _SHOWN_BODY = 60
 
 
@@ -35,7 +44,7 @@ def list_(
 
     with open_stage(stage, region) as opened:
         rows = [
-            (place.pool, place.kind, str(place.queue.depth()), place.name)
+            (place.pool or _STAGE, place.kind, str(place.queue.depth()), place.name)
             for place in _places(opened, pool, latency_class)
         ]
     answer_table(("pool", "class", "messages", "queue"), rows)
@@ -50,7 +59,7 @@ def show(
     stage: StageOption = LOCAL,
     region: RegionOption = None,
 ) -> None:
-    """Show messages, how their jobs stand, and why they are here. Removes nothing."""
+    """Show messages, how what they are about stands, and why they are here. Removes nothing."""
     from cli.dead_letters import letters
     from cli.stage_jobs import open_stage
 
@@ -62,7 +71,7 @@ def show(
     if not rows:
         say("no dead letter")
         return
-    answer_table(("pool", "class", "job", "state", "reason"), rows, whole=("job",))
+    answer_table(("pool", "class", "about", "state", "reason"), rows, whole=("about",))
 
 
 @app.command()
@@ -79,7 +88,7 @@ def redrive(
 ) -> None:
     """Make a new job of each failed one, from its stored input; jobs that ended otherwise stay so.
 
-    May be stopped and started again: a failed job is redriven once.
+    Events for webhooks that were not delivered are sent again, with all their attempts. May be stopped and started again: a failed job is redriven once.
     """
     from cli.stage_jobs import open_stage
 
@@ -128,14 +137,14 @@ def _places(opened: StageJobs, pool: str | None, latency_class: str | None) -> l
         if pool in {None, place.pool} and latency_class in {None, place.kind}
     ]
     if not found:
-        known = ", ".join(f"{place.pool}/{place.kind}" for place in opened.dead_letters)
+        known = ", ".join(f"{place.pool or _STAGE}/{place.kind}" for place in opened.dead_letters)
         raise CommandError(f"no such queue; there are {known or 'none'} (pool/class)")
     return found
 
 
 def _row(letter: Letter) -> tuple[str, ...]:
-    job = "" if letter.key is None else str(letter.key)
     reason = letter.reason
     if letter.state == "unreadable":
         reason = f"{reason}; it begins with {letter.delivery.body[:_SHOWN_BODY]!r}"
-    return (letter.place.pool, letter.place.kind, job, letter.state, reason)
+    place = letter.place
+    return (place.pool or _STAGE, place.kind, letter.subject, letter.state, reason)

@@ -16,7 +16,7 @@ from cli.main import app
 from cli.testing.lambdas import REGION
 from cli.testing.service import ingress_settings
 from shared.jobs.clock import system_clock
-from shared.jobs.messages import reference
+from shared.jobs.messages import event, reference
 from shared.queues.sqs import SqsQueue
 from shared.results.dynamodb import DynamoJobStore
 from shared.results.rows import JobKey
@@ -64,7 +64,7 @@ def laneway(service, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def stage(service, empty_dead_letters):  # noqa: ARG001  the queues are this test's own
+def stage(service, events_url, empty_dead_letters):  # noqa: ARG001  the queues are this test's own
     """The options that name a stage whose ingress function was told of the service's resources."""
     name = f"t{uuid.uuid4().hex[:8]}"
     package = io.BytesIO()
@@ -74,15 +74,31 @@ def stage(service, empty_dead_letters):  # noqa: ARG001  the queues are this tes
     role = boto3.client("iam", region_name=REGION).create_role(
         RoleName=name, AssumeRolePolicyDocument=json.dumps(trust)
     )
-    boto3.client("lambda", region_name=REGION).create_function(
-        FunctionName=f"laneway-{name}-ingress",
-        Runtime="python3.13",
-        Role=role["Role"]["Arn"],
-        Handler="handler.handler",
-        Code={"ZipFile": package.getvalue()},
-        Environment={"Variables": ingress_settings(service.resources).to_env()},
-    )
+    told = {
+        "ingress": ingress_settings(service.resources).to_env(),
+        "webhooks": {"WEBHOOKS_QUEUE": events_url},
+    }
+    for function, environment in told.items():
+        boto3.client("lambda", region_name=REGION).create_function(
+            FunctionName=f"laneway-{name}-{function}",
+            Runtime="python3.13",
+            Role=role["Role"]["Arn"],
+            Handler="handler.handler",
+            Code={"ZipFile": package.getvalue()},
+            Environment={"Variables": environment},
+        )
     return ("--stage", name, "--region", REGION)
+
+
+@pytest.fixture
+def events_url(service):
+    """The queue of webhooks, with its dead letters behind it."""
+    sqs, name = service.resources.sqs, f"events-{uuid.uuid4().hex[:8]}"
+    dead = sqs.create_queue(QueueName=f"{name}-dlq")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]
+    policy = {"deadLetterTargetArn": arn["QueueArn"], "maxReceiveCount": 30}
+    made = sqs.create_queue(QueueName=name, Attributes={"RedrivePolicy": json.dumps(policy)})
+    return made["QueueUrl"]
 
 
 @pytest.fixture
@@ -287,6 +303,35 @@ def test_redrive_makes_a_new_job_of_each_failed_one_and_leaves_the_rest(
     retries = [job.retry_of for job in service.client.jobs(model="shout") if job.retry_of]
     assert sorted(retry for retry in retries if retry in failed) == sorted(failed)
     assert store.get(JobKey("default", done)) == before
+
+
+def test_dead_letters_of_the_whole_stage_are_counted_shown_and_sent_again(
+    laneway, service, stage, events_url
+):
+    job = laneway(*TEXT, "--webhook", "https://hooks.example.com/x", stdin="ab").stdout.strip()
+    service.run_jobs()
+    events = SqsQueue(service.resources.sqs, url=events_url)
+    SqsQueue(service.resources.sqs, url=f"{events_url}-dlq").send(
+        event(JobKey("default", job)),
+        tenant="default",
+        attributes={"reason": "WEBHOOK_EXHAUSTED: no success in 10 attempts, the last: status 500"},
+    )
+
+    counted = laneway("dlq", "list", *stage)
+    shown = laneway("dlq", "show", "--class", "webhooks", *stage)
+    redriven = laneway("dlq", "redrive", "--class", "webhooks", *stage)
+
+    rows = [line.split()[:3] for line in counted.stdout.splitlines()]
+    assert {("-", "webhooks", "1"), ("-", "batch-split", "0"), ("-", "batch-finish", "0")} <= {
+        tuple(row) for row in rows
+    }
+    for word in (f"default/{job}", "undelivered", "status 500"):
+        assert word in shown.stdout
+    assert ["redriven", "undelivered", "1"] in [
+        line.split()[-3:] for line in redriven.stdout.splitlines()
+    ]
+    [delivery] = events.receive(limit=10, wait_s=0)
+    assert json.loads(delivery.body) == json.loads(event(JobKey("default", job)))
 
 
 def test_with_delete_what_nothing_can_be_done_for_is_removed(laneway, service, stage, dead):

@@ -7,10 +7,13 @@ import pytest
 from cli.dead_letters import letters, redrive_all
 from cli.stage_jobs import DeadLetters, StageJobs
 from shared.errors import UnavailableError
-from shared.jobs.messages import reference
+from shared.jobs.batches.messages import batch_message
+from shared.jobs.messages import event, reference
 from shared.jobs.retry import Retries
 from shared.jobs.rules import JobRules
 from shared.queues.memory import MemoryQueue
+from shared.queues.protocol import Message
+from shared.results.batches import BatchKey
 from shared.results.memory import MemoryJobStore
 from shared.results.payloads import MemoryPayloadStore, claim_check
 from shared.results.store import JobKey
@@ -23,14 +26,14 @@ SUBMISSION = {"schema_version": 1, "model": "iris", "input": {"inputs": []}}
 class Desk:
     """A stage with one queue."""
 
-    def __init__(self, *, has_queue=True):
+    def __init__(self, *, has_queue=True, pool="shared", kind="async"):
         self.clock = ManualClock()
         self.store = MemoryJobStore(clock=self.clock)
         self.payloads = MemoryPayloadStore()
         self.dead = MemoryQueue(clock=self.clock)
         self.source = MemoryQueue(clock=self.clock, dead_letters=self.dead)
         self.place = DeadLetters(
-            pool="shared", kind="async", name="q-dlq", queue=self.dead, source=self.source
+            pool=pool, kind=kind, name="q-dlq", queue=self.dead, source=self.source
         )
         self.stage = StageJobs(
             tenant="default",
@@ -45,10 +48,10 @@ class Desk:
             dead_letters=(self.place,),
         )
 
-    def job(self, name, *, failed=True, data=b"{}"):
-        key = JobKey("default", name)
-        stored = claim_check(self.payloads, data, key=f"inputs/default/{name}")
-        self.store.create(new_row("default", name, input=stored))
+    def job(self, name, *, failed=True, data=b"{}", tenant="default", webhook=None):
+        key = JobKey(tenant, name)
+        stored = claim_check(self.payloads, data, key=f"inputs/{tenant}/{name}")
+        self.store.create(new_row(tenant, name, input=stored, webhook=webhook))
         if failed:
             now = self.clock()
             fence = self.store.claim(key, owner="w", lease_until=now + 9, now=now).row.fence
@@ -68,11 +71,11 @@ def desk():
     return Desk()
 
 
-def buried(desk, body):
+def buried(desk, body, reason="the worker's reason"):
     """A message that the worker set aside, with its reason."""
     desk.source.send(body, tenant="default")
     (delivery,) = desk.source.receive(limit=1, wait_s=0)
-    desk.source.bury(delivery, reason="the worker's reason")
+    desk.source.bury(delivery, reason=reason)
 
 
 def test_looking_takes_nothing_away_and_shows_each_message_once(desk):
@@ -163,3 +166,87 @@ def test_a_failed_job_without_its_input_stays_until_it_is_deleted(desk):
     assert desk.redrive() == ["left"]
     assert desk.redrive(delete=True) == ["deleted"]
     assert desk.source.depth() == 0
+
+
+HOOK = "https://hooks.example.com/laneway"
+UPLOAD = {"Records": [{"s3": {"object": {"key": "uploads/default/auto/iris/\u00e4.jsonl"}}}]}
+
+
+def test_an_event_that_was_not_delivered_is_sent_again_under_its_tenant():
+    desk = Desk(pool="", kind="webhooks")
+    body = event(desk.job("j1", tenant="acme", webhook=HOOK))
+    buried(desk, body, reason="WEBHOOK_EXHAUSTED: no success in 10 attempts, the last: status 500")
+
+    (letter,) = desk.letters()
+
+    assert (letter.subject, letter.state) == ("acme/j1", "undelivered")
+    assert "status 500" in letter.reason
+    assert desk.redrive() == ["redriven"]
+    assert desk.dead.depth() == 0
+    (delivery,) = desk.source.receive(limit=10, wait_s=0)
+    assert json.loads(delivery.body) == json.loads(body)
+    assert (delivery.tenant, delivery.attributes) == ("acme", {})
+
+
+def test_an_event_whose_address_is_not_allowed_is_not_sent_again():
+    desk = Desk(pool="", kind="webhooks")
+    buried(desk, event(desk.job("j1", webhook=HOOK)), reason="WEBHOOK_BLOCKED: private")
+
+    assert [letter.state for letter in desk.letters()] == ["blocked"]
+    assert desk.redrive() == ["left"]
+    assert desk.source.depth() == 0
+    assert desk.redrive(delete=True) == ["deleted"]
+
+
+def test_events_that_nobody_can_send_say_why():
+    desk = Desk(pool="", kind="webhooks")
+    for body in (
+        event(JobKey("default", "gone")),
+        event(desk.job("running", failed=False, webhook=HOOK)),
+        reference(desk.job("failed")),
+    ):
+        desk.dead.send(body, tenant="default")
+
+    states = {letter.state: letter.reason for letter in desk.letters()}
+
+    assert set(states) == {"unknown", "open", "unreadable"}
+    assert all(states.values())
+    assert desk.redrive() == ["left"] * 3
+
+
+@pytest.mark.parametrize("kind", ["batch-split", "batch-finish"])
+def test_a_message_that_steers_a_batch_names_it_and_stays(kind):
+    desk = Desk(pool="", kind=kind)
+    desk.dead.send(batch_message(BatchKey("acme", "b1")), tenant="acme")
+
+    (letter,) = desk.letters()
+
+    assert (letter.subject, letter.state) == ("acme/b1", "batch")
+    assert "finisher" in letter.reason
+    assert desk.redrive(delete=True) == ["left"]
+
+
+def test_an_upload_that_never_became_a_batch_goes_back_and_a_refused_one_stays():
+    desk = Desk(pool="", kind="batch-split")
+    body = json.dumps(UPLOAD)
+    desk.dead.send(body, tenant="")
+    buried(desk, body)
+
+    assert sorted(letter.state for letter in desk.letters()) == ["not admitted", "refused"]
+    assert sorted(desk.redrive()) == ["left", "redriven"]
+    (delivery,) = desk.source.receive(limit=10, wait_s=0)
+    assert json.loads(delivery.body) == UPLOAD
+
+
+@pytest.mark.parametrize(
+    "body", ["not JSON", "7", "[]", "{}", '{"schema_version": 2, "batch": {}}']
+)
+def test_what_steers_nothing_is_unreadable(body):
+    desk = Desk(pool="", kind="batch-split")
+    desk.dead.put(Message(body=body, tenant=""))
+
+    (letter,) = desk.letters()
+
+    assert (letter.state, letter.subject) == ("unreadable", "")
+    assert letter.reason
+    assert desk.redrive(delete=True) == ["deleted"]
