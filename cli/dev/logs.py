@@ -1,7 +1,8 @@
 """Follows the functions' logs in the emulator and tells each line in words for a person.
 
-A request's line becomes time, function, status, model and latency; a failure keeps its frames. What
-the platform adds around an invocation (START, END, REPORT) is left out.
+A request's line becomes time, function, status, model and latency; a job's its end, model, times and
+id; a failure keeps its frames. What the platform adds around an invocation (START, END, REPORT) is
+left out, and so is a pass of the sweeper that found nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
 
     from mypy_boto3_logs import CloudWatchLogsClient
@@ -30,6 +31,9 @@ _PLATFORM: Final = re.compile(r"(START|END|REPORT|INIT_START|INIT_REPORT|XRAY) "
 _CLIENT_ERROR: Final = 400
 _SERVER_ERROR: Final = 500
 _LOUD: Final = ("ERROR", "CRITICAL")
+_OUTCOMES: Final = {"succeeded": "green", "failed": "bold red"}
+_DELIVERED: Final = "WEBHOOK_DELIVERED"
+_SWEPT: Final = "swept_"
 
 
 class LogFollower:
@@ -118,7 +122,8 @@ def render(timestamp_ms: int, function: str, message: str) -> Text | None:
         return (
             None if fields["allowed"] else line.append("refused: not a valid key", style="yellow")
         )
-    return _request(line, fields) if "latency_ms" in fields else _record(line, fields)
+    tell = _request if "latency_ms" in fields else _TELLERS.get(str(fields.get("message")), _record)
+    return tell(line, fields)
 
 
 def _parse(message: str) -> dict[str, Any] | None:
@@ -143,6 +148,50 @@ def _request(line: Text, fields: Mapping[str, Any]) -> Text:
     if status >= _CLIENT_ERROR:
         line.append(f"  {fields.get('code', '')}", style=_colour(status))
     return line
+
+
+def _job(line: Text, fields: Mapping[str, Any]) -> Text:
+    outcome = str(fields.get("outcome"))
+    line.append(f"{outcome} ", style=_OUTCOMES.get(outcome, "yellow"))
+    line.append(f"{fields.get('model')} {fields.get('version')}  ", style="bold")
+    line.append(", ".join(_facts(fields)), style="dim")
+    if fields.get("code", "ok") != "ok":
+        line.append(f"  {fields['code']}", style=_OUTCOMES.get(outcome, "yellow"))
+    return line.append(f"  job {fields.get('job_id')}")
+
+
+def _facts(fields: Mapping[str, Any]) -> Iterator[str]:
+    if fields.get("run_ms") is not None:
+        yield f"{fields['run_ms']:.1f} ms"
+        yield f"waited {fields.get('queue_ms', 0.0):.0f} ms"
+    if fields.get("rows_stacked", 1) > 1:
+        yield f"{fields['rows_stacked']} rows together"
+    if fields.get("attempts", 1) > 1:
+        yield f"attempt {fields['attempts']}"
+
+
+def _webhook(line: Text, fields: Mapping[str, Any]) -> Text:
+    code = str(fields.get("code"))
+    line.append(f"{code} ", style="green" if code == _DELIVERED else "yellow")
+    if fields.get("status") is not None:
+        line.append(f"{fields['status']}  ")
+    line.append(f"{fields.get('ms', 0.0):.1f} ms, attempt {fields.get('attempt')}", style="dim")
+    if fields.get("reason"):
+        line.append(f"  {fields['reason']}", style="yellow")
+    return line.append(f"  job {fields.get('job_id')}")
+
+
+def _sweep(line: Text, fields: Mapping[str, Any]) -> Text | None:
+    counts = {name.removeprefix(_SWEPT): n for name, n in fields.items() if name.startswith(_SWEPT)}
+    said = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
+    return line.append(f"swept: {said}") if said else None
+
+
+_TELLERS: Final[Mapping[str, Callable[[Text, Mapping[str, Any]], Text | None]]] = {
+    "job": _job,
+    "webhook": _webhook,
+    "sweep": _sweep,
+}
 
 
 def _record(line: Text, fields: Mapping[str, Any]) -> Text:

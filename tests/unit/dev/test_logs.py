@@ -87,3 +87,40 @@ def test_a_granted_call_is_not_told_twice_and_a_refused_one_is_told():
     assert told(json.dumps({"message": "authorization", "allowed": False})).endswith(
         "refused: not a valid key"
     )
+
+
+def job(**fields):
+    told_of = {"job_id": "order-42", "model": "iris", "version": "2", "attempts": 1, "code": "ok"}
+    return json.dumps(
+        {"level": "INFO", "message": "job", "outcome": "succeeded"} | told_of | fields
+    )
+
+
+def test_a_job_is_one_line_with_its_end_model_times_and_id():
+    line = told(job(run_ms=3.21, queue_ms=84.4, rows_stacked=1))
+    assert line.endswith("succeeded iris 2  3.2 ms, waited 84 ms  job order-42")
+
+
+def test_a_job_that_failed_has_its_code_and_how_often_it_was_tried():
+    line = told(job(outcome="failed", code="attempts_exhausted", attempts=3, rows_stacked=7))
+    assert line.endswith(
+        "failed iris 2  7 rows together, attempt 3  attempts_exhausted  job order-42"
+    )
+
+
+def test_a_delivery_that_ran_nothing_says_why():
+    assert told(job(outcome="duplicate", status=0)).endswith("duplicate iris 2    job order-42")
+
+
+def test_a_webhook_is_one_line_with_what_came_of_it():
+    fields = {"message": "webhook", "job_id": "order-42", "attempt": 2, "ms": 12.3}
+    delivered = told(json.dumps(fields | {"code": "WEBHOOK_DELIVERED", "status": 204}))
+    failed = told(json.dumps(fields | {"code": "WEBHOOK_FAILED", "reason": "timeout"}))
+    assert delivered.endswith("WEBHOOK_DELIVERED 204  12.3 ms, attempt 2  job order-42")
+    assert failed.endswith("WEBHOOK_FAILED 12.3 ms, attempt 2  timeout  job order-42")
+
+
+def test_a_pass_of_the_sweeper_is_told_when_it_found_something():
+    assert told(json.dumps({"message": "sweep", "stage": "local"})) is None
+    found = told(json.dumps({"message": "sweep", "swept_sent": 2, "swept_expired": 1}))
+    assert found.endswith("swept: 2 sent, 1 expired")
