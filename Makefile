@@ -52,7 +52,7 @@ deploy: setup ## to your AWS account: make deploy STAGE=dev [MODELS=folder]
 
 # Twice: `prod` protects its tables and its bucket, and what is protected would stay and bill.
 destroy: setup ## remove a stage and its data from your AWS account: make destroy STAGE=dev
-	$(CDK) deploy laneway-$(STAGE)-storage $(CONTEXT) -c keep_data=false
+	LANEWAY_OLD_PYTHON=allowed $(CDK) deploy laneway-$(STAGE)-storage $(CONTEXT) -c keep_data=false
 	$(CDK) destroy --all $(CONTEXT) -c keep_data=false
 
 bench: setup ## measure the speed bars, as ratios in one run
@@ -65,15 +65,19 @@ lock: environment ## lock what pyproject.toml and the layers ask for: make lock 
 	for layer in layers/*/; do $(COMPILE) --constraints requirements/dev.txt --output-file $${layer}requirements.txt $${layer}requirements.in; done
 
 # What `setup` makes. Each step leaves a stamp, so that a warm start skips it; an environment whose
-# Python is gone (an upgrade of the system's) has lost its stamp.
-ifneq ($(shell $(BIN)/python -c 'print("runs")' 2>/dev/null),runs)
+# Python is gone (an upgrade of the system's) has lost its stamp, and so has one that runs another
+# version than was asked for: make setup PYTHON=python3.13.
+VERSION_OF = $(shell $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+HERE := $(call VERSION_OF,$(BIN)/python)
+ASKED := $(if $(PYTHON),$(or $(call VERSION_OF,"$$(PYTHON='$(PYTHON)' scripts/find-python 2>&1)"),none))
+ifneq ($(HERE),$(or $(ASKED),$(HERE),none))
 $(shell rm -f $(VENV)/.stamp-bootstrap)
 endif
 
 environment: $(SETUP)
 
 $(VENV)/.stamp-bootstrap: requirements/bootstrap.txt
-	@$(BIN)/python -c '' 2>/dev/null || { python=$$(scripts/find-python) && echo "· $(VENV) on $$python" && "$$python" -m venv --clear $(VENV); }
+	@[ -n '$(HERE)' ] && [ '$(HERE)' = '$(or $(ASKED),$(HERE))' ] || { python=$$(scripts/find-python) && echo "· $(VENV) on $$python" && "$$python" -m venv --clear $(VENV); }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/bootstrap.txt
 	@touch $@
