@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-OWN_PACKAGES: Final = ("functions", "shared")
+OWN_PACKAGES: Final = ("functions", "gpu_workers", "shared")
 
 
 def modules_needed(root: Path, *entries: Path) -> list[Path]:
