@@ -80,7 +80,11 @@ class JobSettings(Settings):
     bucket: str = ""
     """The stage's bucket of inputs, results and uploads."""
     queues: dict[str, dict[str, str]] = field(default_factory=dict)
-    """URLs of the queues by pool, then by latency class; `chunks` are those of batches."""
+    """The queues by pool, then by name: URLs on SQS, names in RabbitMQ; `chunks` are those of batches."""
+    broker: str = "sqs"
+    """What carries the jobs' queues: `sqs` or `rabbitmq`."""
+    send_function: str = ""
+    """Sends to RabbitMQ, from within its network; named where that is the broker."""
     input_places: dict[str, list[str]] = field(default_factory=dict)
     """By tenant: `s3://bucket/prefix/` from where it may name inputs, beside its own uploads."""
     result_aliases: dict[str, str] = field(default_factory=dict)
@@ -142,6 +146,22 @@ class SweeperSettings(JobSettings):
     unsent_after_s: float = 10.0
     """Age of a message that no broker has confirmed, from which it is sent again."""
     rows_per_pass: int = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendSettings(Settings):
+    """The function that sends to RabbitMQ for those outside its network."""
+
+    queues: dict[str, dict[str, str]]
+    """Names of the queues in RabbitMQ by pool, then by queue; it sends to no other."""
+    amqp_secret: str = ""
+    """ARN of the secret with the broker's credentials; empty: `amqp_url` has them (stage local)."""
+    amqp_url: str = ""
+    """The broker's address, where the secret does not say it."""
+    amqp_ca_file: str = ""
+    """Certificates to trust instead of the system's."""
+    confirm_timeout_s: float = 3.0
+    """How long a send waits for a connection and the broker's confirm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
