@@ -37,30 +37,19 @@ _names = [output.name for output in session.get_outputs()]
 
 
 def infer(request: InferenceRequest) -> InferenceResponse:
+    feeds = prepare(request)
+    return finish(feeds, session.run(None, feeds), request.id)
+
+
+def prepare(request: InferenceRequest) -> dict[str, np.ndarray]:
+    """What the graph takes."""
     inputs = {
         tensor.name: np.array(tensor.data, dtype=_DTYPES[tensor.datatype]).reshape(tensor.shape)
         for tensor in request.inputs
     }
-    outputs = _run(inputs)
-    return InferenceResponse(
-        model_name=MODEL_NAME,
-        id=request.id,
-        outputs=[
-            OutputTensor(
-                name=name,
-                shape=list(array.shape),
-                datatype=_DATATYPES[array.dtype.name],
-                data=array.ravel().tolist(),
-            )
-            for name, array in outputs.items()
-        ],
-    )
-
-
-def _run(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     if transform is None:
-        return dict(zip(_names, session.run(None, inputs), strict=True))
-    feeds = transform.preprocess(
+        return inputs
+    return transform.preprocess(
         {
             name: np.array([str(item).encode() for item in array.ravel()], dtype=object).reshape(
                 array.shape
@@ -70,4 +59,25 @@ def _run(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             for name, array in inputs.items()
         }
     )
-    return transform.postprocess(dict(zip(_names, session.run(None, feeds), strict=True)), feeds)
+
+
+def finish(
+    feeds: dict[str, np.ndarray], outputs: list[np.ndarray], request_id: str | None = None
+) -> InferenceResponse:
+    """The answer made of what the graph gave for `feeds`."""
+    named = dict(zip(_names, outputs, strict=True))
+    if transform is not None:
+        named = transform.postprocess(named, feeds)
+    return InferenceResponse(
+        model_name=MODEL_NAME,
+        id=request_id,
+        outputs=[
+            OutputTensor(
+                name=name,
+                shape=list(array.shape),
+                datatype=_DATATYPES[array.dtype.name],
+                data=array.ravel().tolist(),
+            )
+            for name, array in named.items()
+        ],
+    )

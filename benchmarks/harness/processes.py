@@ -1,0 +1,155 @@
+"""Long-lived processes under measurement: workers and servers of ours and of peers.
+
+Each is started in a session of its own, in which it may start others, and all of it is ended by its
+group. A process tells how many jobs it has done through `peers/common/tally.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import struct
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.harness.children import base_interpreter
+from benchmarks.harness.machine import busy_ms
+
+START_S_MAX = 60.0
+_POLL_S = 0.01
+
+
+class ProcessFailedError(Exception):
+    """A process ended, or did not do its work in time; carries the end of its output."""
+
+
+@dataclass(frozen=True)
+class Worked:
+    """`jobs` done in `seconds`, and the share of the machine that all took meanwhile, 0 to 1."""
+
+    jobs: int
+    seconds: float
+    busy: float
+
+    @property
+    def per_job_us(self) -> float:
+        """Microseconds a job."""
+        return self.seconds / self.jobs * 1e6
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to start: Python with `arguments`, the folders that it imports from, its environment."""
+
+    arguments: Sequence[str]
+    folders: Sequence[Path]
+    environment: Mapping[str, str]
+
+    @property
+    def command(self) -> list[str]:
+        """With no site-packages but what `folders` hold."""
+        return [base_interpreter(), "-S", "-s", *self.arguments]
+
+    def variables(self) -> dict[str, str]:
+        """Its whole environment."""
+        return {
+            "PATH": os.environ.get("PATH", ""),
+            "PYTHONPATH": ":".join(str(folder) for folder in self.folders),
+            "OMP_NUM_THREADS": "1",
+            **self.environment,
+        }
+
+    def finish(self, *, timeout_s: float = 120) -> None:
+        """Run it to its end. Raises ProcessFailedError when that was no good one."""
+        done = subprocess.run(
+            self.command,
+            env=self.variables(),
+            cwd=self.folders[0],
+            capture_output=True,
+            timeout=timeout_s,
+            check=False,
+        )
+        if done.returncode:
+            raise ProcessFailedError(
+                f"{self.command} ended with {done.returncode}:\n{done.stderr.decode()[-2000:]}"
+            )
+
+
+@contextlib.contextmanager
+def running(program: Program) -> Iterator[Running]:
+    """The program, running; ended with all that it started."""
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-tally-") as tally,
+        tempfile.TemporaryFile() as output,
+    ):
+        process = subprocess.Popen(
+            program.command,
+            env={**program.variables(), "BENCH_TALLY": tally},
+            cwd=program.folders[0],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            yield Running(process, Path(tally), output)
+        finally:
+            _end(process)
+
+
+class Running:
+    """A process that does jobs and counts them."""
+
+    def __init__(self, process: subprocess.Popen[bytes], tally: Path, output: object) -> None:
+        self._process = process
+        self._tally = tally
+        self._output = output
+
+    def done(self) -> int:
+        """Jobs so far, of all its processes."""
+        return sum(
+            struct.unpack("<q", path.read_bytes())[0]
+            for path in self._tally.iterdir()
+            if path.stat().st_size
+        )
+
+    def wait(
+        self, condition: Callable[[], bool], *, what: str, timeout_s: float = START_S_MAX
+    ) -> None:
+        """Return when `condition` holds. Raises ProcessFailedError when it does not in time."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise ProcessFailedError(f"{what}: not so\n{self._said()}")
+            time.sleep(_POLL_S)
+
+    def throughput(self, *, warm: int, until: int, seconds: float) -> Worked:
+        """What it does between its `warm`-th job and the `until`-th, or for `seconds`."""
+        self.wait(lambda: self.done() >= warm, what=f"{warm} jobs are done")
+        first, began, busy = self.done(), time.monotonic(), busy_ms()
+        self.wait(
+            lambda: self.done() >= until or time.monotonic() > began + seconds,
+            what=f"{until} jobs are done",
+        )
+        last, took = self.done(), time.monotonic() - began
+        used = (busy_ms() or 0.0) - (busy or 0.0)
+        return Worked(last - first, took, used / 1000 / took / (os.cpu_count() or 1))
+
+    def _said(self) -> str:
+        self._output.seek(0)  # type: ignore[attr-defined]  # a temporary file has no public type
+        return self._output.read().decode(errors="replace")[-3000:]  # type: ignore[attr-defined,no-any-return]  # as above
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    for number, patience_s in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(patience_s)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
