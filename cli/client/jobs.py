@@ -40,7 +40,7 @@ class JobOptions(TypedDict, total=False):
     version: str | None
     latency_class: JobClass
     """Default: `async`."""
-    priority: Priority
+    priority: Priority | None
     """Default: `normal`; `high` goes first, for models on a gpu alone."""
     id: str | None
     """Your own id: submitting it again with the same payload gives the same job."""

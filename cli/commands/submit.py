@@ -37,12 +37,6 @@ def _job_class(value: str) -> str:
     return value
 
 
-def _priority(value: str) -> str:
-    if value not in {"normal", "high"}:
-        raise typer.BadParameter("use normal or high")
-    return value
-
-
 def submit(
     model: Annotated[str, typer.Argument(help="The model's name.")],
     *,
@@ -54,9 +48,9 @@ def submit(
     latency_class: Annotated[
         str, typer.Option("--class", callback=_job_class, help="async or batch.")
     ] = "async",
-    priority: Annotated[
-        str, typer.Option(callback=_priority, help="normal or high; high is for models on a gpu.")
-    ] = "normal",
+    high: Annotated[
+        bool, typer.Option("--high", help="Before the others of its class; for models on a gpu.")
+    ] = False,
     job_id: Annotated[
         str | None, typer.Option("--id", help="Your own id; the same again is the same job.")
     ] = None,
@@ -94,7 +88,7 @@ def submit(
                 JobInput.of(input_call(client, model, version, form, content, binary=binary)),
                 version=version,
                 latency_class=_as_class(latency_class),
-                priority="high" if priority == "high" else "normal",
+                priority="high" if high else None,
                 id=job_id,
                 ttl_s=ttl_s,
                 timeout_s=run_timeout_s,
