@@ -25,7 +25,7 @@ _TICK_MS: Final = 500
 _START_TIMEOUT_S: Final = 10.0
 _NAMED_FILES_MAX: Final = 3
 _IGNORED_NAMES: Final = ("__pycache__", "build", "cdk.out", "node_modules")
-_IGNORED_SUFFIXES: Final = (".md", ".pyc", ".swp", ".tmp", "~")
+_IGNORED_SUFFIXES: Final = (".md", ".partial", ".pyc", ".swp", ".tmp", "~")
 
 
 class Watcher:

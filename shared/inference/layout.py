@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,12 +72,26 @@ def raw_shape(spec: TensorSpec, size_bytes: int, item_bytes: int) -> list[int]:
         shape[0] = 1
     if shape.count(-1) > 1:
         raise _no_raw(f"its shape {list(spec.shape)} leaves more than one dimension open")
-    if -1 in shape:
-        row = item_bytes
-        for dimension in shape:
-            row *= dimension if dimension >= 0 else 1
-        shape[shape.index(-1)] = size_bytes // row if row else 0
+    step_bytes = prod((dimension for dimension in shape if dimension >= 0), start=item_bytes)
+    if -1 not in shape:
+        if size_bytes != step_bytes:
+            raise _no_fit(spec, size_bytes, f"it takes {step_bytes} bytes")
+        return shape
+    axis = shape.index(-1)
+    shape[axis], left_over = divmod(size_bytes, step_bytes) if step_bytes else (0, size_bytes)
+    if left_over:
+        each = "row" if axis == 0 else f"step of dimension {axis}"
+        sizes = f"{step_bytes}, {2 * step_bytes}, {3 * step_bytes} and so on" if step_bytes else 0
+        raise _no_fit(spec, size_bytes, f"each {each} takes {step_bytes}, so send {sizes}")
     return shape
+
+
+def _no_fit(spec: TensorSpec, size_bytes: int, wanted: str) -> SignatureError:
+    return SignatureError(
+        f"the raw body has {size_bytes} bytes and is to be input {spec.name!r}, {spec.datatype} of "
+        f"shape {list(spec.shape)}: {wanted}",
+        field="body",
+    )
 
 
 def _no_raw(why: str) -> InvalidRequestError:

@@ -27,6 +27,7 @@ def test_sources_and_model_files_matter(name):
         "iris/SOURCE.md",
         "iris/transform.py~",
         "iris/.transform.py.swp",
+        "iris/model.toml.partial",
     ],
 )
 def test_caches_drafts_and_prose_do_not(name):

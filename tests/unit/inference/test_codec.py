@@ -268,3 +268,21 @@ def test_a_raw_body_of_bytes_is_one_element():
 def test_a_raw_body_that_fits_no_shape_is_refused(datatype, shape, size_bytes, error):
     with pytest.raises(error):
         codec(datatype, shape=shape).decode_raw(memoryview(bytes(size_bytes)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "size_bytes", "facts"),
+    [
+        ((-1, 30), 100, "each row takes 120, so send 120, 240, 360 and so on"),
+        ((-1, -1, 3), 13, "each step of dimension 1 takes 12, so send 12, 24, 36 and so on"),
+        ((-1, 0), 4, "each row takes 0, so send 0"),
+        ((2, 2), 12, "it takes 16 bytes"),
+    ],
+)
+def test_a_raw_body_of_a_wrong_size_is_told_what_sizes_would_do(shape, size_bytes, facts):
+    with pytest.raises(SignatureError) as caught:
+        codec(shape=shape).decode_raw(memoryview(bytes(size_bytes)))
+
+    assert f"the raw body has {size_bytes} bytes" in caught.value.message
+    assert caught.value.message.endswith(facts)
+    assert caught.value.field == "body"
