@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cli.testing.rabbitmq import PrivateBroker
 
 os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and commands fold their tables by it
 
 ONE_GROUP = ("e2e", "faults")
 """Folders whose tests share a service that is costly to start: one process runs all of a folder."""
+RABBITMQ = "rabbitmq"
+"""Marks tests that share a broker: one process runs all files with one of them, but for those above."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where two processes share the tests: a file stays whole, and what takes longest starts first."""
     root = Path(__file__).parent
+    brokered = {item.path for item in items if item.get_closest_marker(RABBITMQ)}
     for item in items:
         folder, *_ = item.path.relative_to(root).parts
-        group = folder if folder in ONE_GROUP else str(item.path)
+        whole_file = RABBITMQ if item.path in brokered else str(item.path)
+        group = folder if folder in ONE_GROUP else whole_file
         item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: ONE_GROUP[0] not in item.path.parts)
 
@@ -30,3 +40,15 @@ def small_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.fixtures.small_models import write_repository  # noqa: PLC0415 - onnx is only loaded where asked for
 
     return write_repository(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateBroker]:
+    """A broker that these tests have for themselves; each takes queues of names of its own."""
+    from cli.testing.rabbitmq import PrivateBroker, is_installed  # noqa: PLC0415 - loaded where asked for
+
+    if not is_installed():
+        message = "RabbitMQ is not installed; on Debian: apt install rabbitmq-server"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(message)
+    with PrivateBroker(tmp_path_factory.mktemp("rabbitmq")) as broker:
+        yield broker
