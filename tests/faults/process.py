@@ -1,8 +1,10 @@
 """One process of the queue lane under test: `python process.py ROLE`, told by its environment.
 
-    worker, webhooks   the real entry point behind an event source on its real queue
-    sweeper            the real entry point, called every SWEEP_EVERY_S seconds
-    submitter          accepts the jobs of the storm, as the functions that accept them do
+    worker, webhooks              the real entry point behind an event source on its real queue
+    sweeper                       the real entry point, called every SWEEP_EVERY_S seconds
+    submitter                     accepts the jobs of the storm, as the functions that accept them do
+    chunks, splitter, finisher    the entry points of batches behind their queues
+    forgotten                     the finisher's, called every SWEEP_EVERY_S seconds without a message
 
 It may be killed at any moment. It ends by itself when whoever started it is gone.
 """
@@ -10,12 +12,16 @@ It may be killed at any moment. It ends by itself when whoever started it is gon
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from types import SimpleNamespace
+
+from aws_lambda_powertools import Logger
 
 from cli.testing.event_source import EventSource
 from cli.testing.lambdas import LocalFunction
@@ -69,8 +75,47 @@ def tell():
     _consume("functions.webhooks.handler", SqsQueue(make_client("sqs"), url=url), url)
 
 
-def _consume(module, queue, url):
-    handler = import_module(module).handler
+def run_chunks():
+    url = os.environ["CHUNKS_QUEUE"]
+    _consume("functions.queue_worker.handler", SqsQueue(make_client("sqs"), url=url), url)
+
+
+def split():
+    """The entry point of the splitter, with chunks of CHUNK_BYTES."""
+    name, url = "functions.batch_splitter.handler", os.environ["SPLIT_QUEUE"]
+    entry = import_module(name)
+    handler = import_module("functions.batch_splitter.service").make_handler(
+        replace(entry._splitter.worker, chunk_bytes=int(os.environ["CHUNK_BYTES"])),
+        entry._splitter.batches,
+        logger=Logger(service="laneway-batch-splitter"),
+        margin_s=0.5,
+    )
+    _consume(name, SqsQueue(make_client("sqs"), url=url), url, handler)
+
+
+def finish():
+    """The entry point of the finisher; DIE_AT, `before:UploadPart`, names the call of S3 that it dies at."""
+    name, url = "functions.batch_finisher.handler", os.environ["FINISH_QUEUE"]
+    if die_at := os.environ.get("DIE_AT"):
+        when, operation = die_at.split(":")
+        events = import_module(name)._finisher.worker.objects._client.meta.events
+        events.register(f"{when}-call.s3.{operation}", _die)
+    _consume(name, SqsQueue(make_client("sqs"), url=url), url)
+
+
+def _die(**_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def remember():
+    _repeat(
+        "functions.batch_finisher.handler",
+        SimpleNamespace(aws_request_id="sweep", get_remaining_time_in_millis=lambda: 10_000),
+    )
+
+
+def _consume(module, queue, url, handler=None):
+    handler = handler or import_module(module).handler
     timeout_s = float(os.environ["FUNCTION_TIMEOUT_S"])
     function = LocalFunction(module, handler, timeout_s=timeout_s)
     source = EventSource(queue, function, name=url.rpartition("/")[2])
@@ -89,11 +134,15 @@ def _consume(module, queue, url):
 
 
 def sweep():
-    handler = import_module("functions.sweeper.handler").handler
+    _repeat("functions.sweeper.handler", SimpleNamespace(aws_request_id="sweep"))
+
+
+def _repeat(module, context):
+    handler = import_module(module).handler
     say(READY)
     while True:
         try:
-            handler({}, SimpleNamespace(aws_request_id="sweep"))
+            handler({}, context)
         except UnavailableError as error:
             say("·", type(error).__name__)
         time.sleep(float(os.environ["SWEEP_EVERY_S"]))
@@ -111,7 +160,16 @@ def _end_with_owner():
     os._exit(0)
 
 
-ROLES = {"worker": work, "webhooks": tell, "sweeper": sweep, "submitter": submit}
+ROLES = {
+    "worker": work,
+    "webhooks": tell,
+    "sweeper": sweep,
+    "submitter": submit,
+    "chunks": run_chunks,
+    "splitter": split,
+    "finisher": finish,
+    "forgotten": remember,
+}
 
 if __name__ == "__main__":
     threading.Thread(target=_end_with_owner, daemon=True).start()

@@ -94,6 +94,9 @@ class Child:
 class Stage:
     """Pool `shared` of stage `local`: its resources, and the processes that a test starts."""
 
+    kinds = ("async", "batch", "webhooks")
+    """Its queues."""
+
     def __init__(self, folder, models, access, *, receiver=None, targets_s=15):
         self.folder = folder
         self.models = models
@@ -112,6 +115,7 @@ class Stage:
         self.table = f"{name}-jobs"
         self.dynamodb.create_table(**table_definition(self.table))
         made["s3"].create_bucket(Bucket=name)
+        self.s3, self.bucket = made["s3"], name
         self.urls = self._make_queues(name)
         secrets = SsmSecretStore(made["ssm"], stage="local")
         self.secret = (secrets.get(TENANT) or [create_secret(secrets, TENANT)])[0].value
@@ -214,7 +218,7 @@ class Stage:
             "VisibilityTimeout": str(VISIBILITY_S),
             "RedrivePolicy": orjson.dumps(redrive).decode(),
         }
-        for kind in ("async", "batch", "webhooks"):
+        for kind in self.kinds:
             made = self.sqs.create_queue(QueueName=f"{name}-{kind}", Attributes=attributes)
             urls[kind] = made["QueueUrl"]
         return urls
@@ -226,6 +230,7 @@ class Stage:
             "bucket": bucket,
             "queues": {"shared": {kind: self.urls[kind] for kind in ("async", "batch")}},
             "async_target_s": targets_s,
+            **self._more_settings(),
         }
         loopback = f"127.0.0.1:{self._receiver.port}" if self._receiver else ""
         self.worker_settings = QueueWorkerSettings(
@@ -248,6 +253,10 @@ class Stage:
             webhook_loopback=loopback,
             webhook_ca_file=self._receiver.ca_file if self._receiver else "",
         )
+
+    def _more_settings(self):
+        """What further functions are told of the stage."""
+        return {}
 
     def _package(self):
         """The pool's package as it is deployed, made of links."""
