@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mypy_boto3_apigatewayv2 import ApiGatewayV2Client
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_logs import CloudWatchLogsClient
@@ -21,6 +22,7 @@ class Clients:
     functions: LambdaClient
     logs: CloudWatchLogsClient
     tables: DynamoDBClient
+    apis: ApiGatewayV2Client
 
 
 def connect(access: AwsAccess) -> Clients:
@@ -38,6 +40,7 @@ def connect(access: AwsAccess) -> Clients:
         functions=session.client("lambda", endpoint_url=url),
         logs=session.client("logs", endpoint_url=url),
         tables=session.client("dynamodb", endpoint_url=url),
+        apis=session.client("apigatewayv2", endpoint_url=url),
     )
 
 

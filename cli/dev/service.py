@@ -18,6 +18,7 @@ import httpx
 
 from cli.dev import deploy, emulator
 from cli.dev.aws import Clients, connect, forget_aws_settings
+from cli.dev.cors import apply_cors
 from cli.dev.examples import Example, examples
 from cli.dev.failures import DevError
 from cli.dev.logs import LogFollower
@@ -93,6 +94,7 @@ def _start(target: Target, terminal: Terminal, cleanup: contextlib.ExitStack) ->
         endpoint = deploy.deploy(target)
     access = emulator.access(target.port)
     clients = connect(access)
+    apply_cors(clients.apis, target.state.assembly)
     secret, _ = create_key(DynamoKeyStore(clients.tables, table=KEYS_TABLE), name="make dev")
     running = Running(endpoint=endpoint, api_key=secret, aws=access, **describe_resources(access))
     return Service(
@@ -153,6 +155,7 @@ def _bring(service: Service) -> list[str]:
     old = workers(scratch)
     deploy.synthesize(service.target)
     deploy.deploy(service.target)
+    apply_cors(service.clients.apis, service.target.state.assembly)
     retire(old, versions, live_versions(functions, ALIAS))
     moved = [name for name, code in _code(service.clients).items() if before.get(name) != code]
     if moved:

@@ -74,6 +74,21 @@ def test_every_model_is_ready_and_says_what_it_takes(client, service, model):
     assert [entry["name"] for entry in config["input"]] == [entry["name"] for entry in asked]
 
 
+def test_a_web_page_may_send_an_inference(service):
+    page = {"origin": "http://localhost:5173"}
+    asked = {"access-control-request-method": "POST", "access-control-request-headers": "x-api-key"}
+    preflight = httpx.options(
+        f"{service.endpoint}/v2/models/breast-cancer/infer", headers=page | asked, timeout=60
+    )
+    assert preflight.status_code == 204, preflight.text
+    assert "POST" in preflight.headers["access-control-allow-methods"]
+    assert "x-api-key" in preflight.headers["access-control-allow-headers"]
+
+    answer = httpx.get(f"{service.endpoint}/v2", headers=page | service.headers, timeout=60)
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert "inference-header-content-length" in answer.headers["access-control-expose-headers"]
+
+
 def test_the_index_lists_every_model_as_ready(client, service):
     index = client.get_model_repository_index(headers=service.headers)
     ready = {entry["name"] for entry in index if entry["state"] == "READY"}
