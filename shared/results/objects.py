@@ -168,8 +168,10 @@ class MemoryObjectStore:
 
     def copy_part(self, key: str, upload: str, number: int, source: Span) -> str:
         """Make bytes of another object a part."""
-        data = self._find(source.key)[0][source.start : source.end]
-        return self.upload_part(key, upload, number, data)
+        data = self._find(source.key)[0]
+        if len(data) <= UPLOAD_PART_BYTES_MIN:
+            raise InternalError("InvalidRequest: a range of an object of 5 MiB or less")
+        return self.upload_part(key, upload, number, data[source.start : source.end])
 
     def complete_upload(self, key: str, upload: str, etags: Sequence[str]) -> None:
         """Make the object of its parts."""

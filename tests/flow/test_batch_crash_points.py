@@ -10,7 +10,10 @@ import pytest
 from moto import mock_aws
 
 from shared.aws import make_client
-from shared.results.batches import Place
+from shared.jobs.batches.files import OUTPUT, file_key
+from shared.jobs.batches.messages import batch_message
+from shared.limits import MIB
+from shared.results.batches import Part, Place
 from shared.results.batches_dynamodb import DynamoBatchStore
 from shared.results.batches_table import table_definition
 from shared.results.objects_s3 import S3ObjectStore
@@ -94,6 +97,60 @@ def test_a_batch_survives_a_crash_at_every_call_of_a_step(name, desk, calls, cli
 
             check_invariants(again, key, lines=LINES)
             assert again.accept.get(key).failed == 3
+
+
+SIZES = (6 * MIB, MIB, 12 * MIB, 5 * MIB, 4321)
+"""Outputs of chunks: copied by S3; read with a piece of the next, whose rest is copied; read, since S3
+copies no range of 5 MiB; a short end."""
+
+
+def contents():
+    return [(b"%d-" % index * size)[: size - 1] + b"\n" for index, size in enumerate(SIZES)]
+
+
+def finalized(desk):
+    """A batch at its finisher's door; the parts of its chunks are there already."""
+    store = desk.batches
+    running_batch(store, chunks=len(SIZES))
+    for index, size in enumerate(SIZES):
+        chunk = store.claim_chunk(KEY, index, owner="w", until=START + 60, now=START).chunk
+        part = Part(
+            prefix=chunk.prefix, output_bytes=size, errors_bytes=0, refused_bytes=0,
+            succeeded=2, failed=0, blank=0,
+        )  # fmt: skip
+        assert store.publish(KEY, chunk, part, upto=Place(chunk.end, 2 * index + 3), now=START)
+    assert store.finalize(KEY, ending="succeeded", now=START)
+    desk.finish.send(batch_message(KEY), tenant=KEY.tenant)
+
+
+def test_a_finisher_that_dies_at_any_call_of_a_long_join_is_replaced(desk, calls, clients):
+    for index, data in enumerate(contents()):
+        desk.objects.put(file_key(KEY, f"parts/{index:05d}/1/{OUTPUT}"), data, content_type="")
+    finalized(desk)
+    count = count_calls(calls, desk.step_finish)
+    assert calls.made.count("s3.UploadPartCopy") == 2
+    assert calls.made.count("s3.UploadPart") == 3
+
+    for nth in range(
+        count
+    ):  # to die before a call leaves behind what dying after the one before does
+        clients[1].delete_object(Bucket=BUCKET, Key=file_key(KEY, OUTPUT))
+        with dynamo_batches(clients[0]) as batches:
+            again = BatchDesk.over(desk, batches)
+            finalized(again)
+            calls.forget()
+            calls.crash("after", nth)
+            with pytest.raises(Crash):
+                again.step_finish()
+            calls.forget()
+
+            again.settle(KEY)
+
+            ended = again.ended(KEY)
+            assert (ended.row.status, ended.counts) == ("succeeded", (10, 10, 0)), nth
+            assert ended.data(OUTPUT) == b"".join(contents())
+            assert ended.manifest["files"][OUTPUT]["size_bytes"] == sum(SIZES)
+            assert calls.made.count("s3.CompleteMultipartUpload") <= 1
 
 
 def test_calls_of_a_chunk_are_few(desk, calls):

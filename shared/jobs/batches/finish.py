@@ -174,9 +174,7 @@ class _Finish:
         """Send the parts that are not there yet: copies at once, what has to be read in turn."""
         key, objects = self._key(name), self._worker.objects
         missing = [number for number in range(1, len(parts) + 1) if number not in there]
-        copied = [
-            number for number in missing if len(parts[number - 1]) == 1 and number < len(parts)
-        ]
+        copied = [number for number in missing if _is_copied(parts[number - 1])]
         with ThreadPoolExecutor(self._worker.threads, "laneway-copies") as threads:
 
             def copy(number: int) -> tuple[int, str] | None:
@@ -245,5 +243,8 @@ class _Finish:
 
 
 def _is_copied(part: Sequence[Span]) -> bool:
-    """Whether S3 makes the part itself; it copies ranges only of objects of more than 5 MiB."""
+    """Whether S3 makes the part itself: it copies a range only of an object of more than 5 MiB.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html
+    """
     return len(part) == 1 and part[0].size_bytes > UPLOAD_PART_BYTES_MIN
