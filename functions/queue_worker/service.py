@@ -6,12 +6,11 @@ came from.
 
 from __future__ import annotations
 
-import math
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from shared.errors import QueueUnavailableError
-from shared.jobs.delivery import Bury, Done, Outcome
+from shared.jobs.concluding import conclude
+from shared.jobs.delivery import Done, Outcome
 from shared.jobs.run import JobRunner
 from shared.jobs.work import Lease
 from shared.queues.sqs import from_record
@@ -71,22 +70,9 @@ def _conclude(
         for delivery, outcome in zip(deliveries, outcomes, strict=True)
         if not isinstance(outcome, Done)
     ]
-    buried = worker.parallel.map(lambda pair: _tell(queue, *pair), open_pairs)
+    buried = worker.parallel.map(lambda pair: conclude(queue, *pair), open_pairs)
     return [
         delivery.message_id
         for (delivery, _), gone in zip(open_pairs, buried, strict=True)
         if not gone
     ]
-
-
-def _tell(queue: Queue, delivery: Delivery, outcome: Outcome) -> bool:
-    """Whether the message left the queue. A broker that does not answer delivers it again anyway."""
-    try:
-        if isinstance(outcome, Bury):
-            queue.bury(delivery, reason=outcome.reason)
-            return True
-        if not isinstance(outcome, Done):
-            queue.hand_back(delivery, delay_s=math.ceil(outcome.after_s))
-    except QueueUnavailableError:
-        return False
-    return False

@@ -41,7 +41,7 @@ class Stacker:
         stacks: list[list[int]] = []
         open_stacks: dict[Hashable, tuple[list[int], int]] = {}
         for position, request in enumerate(requests):
-            signature, rows = self._signature(request)
+            signature, rows = self.signature(request)
             stack, held = open_stacks.get(signature, ([], self._rows_max))
             if signature is None or held + rows > self._rows_max:
                 stack, held = [], 0
@@ -68,8 +68,10 @@ class Stacker:
             raise ModelRunError("the model did not keep the rows of a stack")
         return _split(requests, fetch, outputs, ends)
 
-    def _signature(self, request: Prepared) -> tuple[Hashable | None, int]:
+    def signature(self, request: Prepared) -> tuple[Hashable | None, int]:
         """What requests of one stack have in common, and the rows; None: it runs alone."""
+        if not self.stacks:
+            return None, 1
         feeds = request.feeds
         first, *others = self._inputs
         array = feeds[first]

@@ -6,7 +6,8 @@ loop of the graph. No request pays for a thread or a timer: each thread that run
 
 A watch and its options are used again, run after run, since making options costs a tenth of a small
 model's run. So `terminate` may be set a moment too late, on a run that is not meant: whoever sees a
-run stopped before its deadline runs it again with fresh options (`ModelSession.run`).
+run stopped before its deadline runs it again with fresh options (`ModelSession.run`), unless the
+thread's work was aborted.
 """
 
 from __future__ import annotations
@@ -33,15 +34,28 @@ FOREVER: Final = float("inf")
 class Watch:
     """What one thread is running: `deadline_s` on the monotonic clock, FOREVER between runs."""
 
-    __slots__ = ("__weakref__", "deadline_s", "options")
+    __slots__ = ("__weakref__", "aborted", "deadline_s", "options")
 
     def __init__(self) -> None:
         self.deadline_s = FOREVER
         self.options = RunOptions()
+        self.aborted = False
+        """No run of this thread goes on until it is allowed to again."""
+
+    def abort(self) -> None:
+        """Stop the thread's run, and each that it begins from now on; from any thread."""
+        self.aborted = True
+        self.options.terminate = True
+
+    def allow(self) -> None:
+        """Let the thread run again."""
+        self.aborted = False
+        self.renew()
 
     def renew(self) -> None:
         """Fresh options, after a run was stopped."""
         self.options = RunOptions()
+        self.options.terminate = self.aborted
 
 
 class Watchdog:
@@ -68,13 +82,18 @@ class Watchdog:
 
         Whoever arms sets `deadline_s` back to FOREVER when the run has ended, however it ended.
         """
+        watch = self.watch()
+        watch.deadline_s = deadline_s
+        if self._parked:
+            self._wake.set()
+        return watch
+
+    def watch(self) -> Watch:
+        """The calling thread's watch, for others to abort what it runs."""
         try:
             watch: Watch = self._local.watch
         except AttributeError:
             watch = self._new_watch()
-        watch.deadline_s = deadline_s
-        if self._parked:
-            self._wake.set()
         return watch
 
     @property

@@ -33,6 +33,7 @@ from shared.errors import (
     SignatureError,
 )
 from shared.inference.deadline import FOREVER, WATCHDOG
+from shared.inference.providers import CPU
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shared.catalog import ModelVersion, SessionSpec
+    from shared.inference.providers import Device
 
 OPTIMIZATION_LEVELS: Final = {
     "all": GraphOptimizationLevel.ORT_ENABLE_ALL,
@@ -78,6 +80,11 @@ class ModelSession:
         run = getattr(session, "_sess", session).run
         self._run = self._run_values if self._bf16_inputs or self._bf16_outputs else run
 
+    @property
+    def symbols(self) -> dict[str, tuple[Any, ...]]:
+        """By input: its dimensions as the graph names them, numbers for those that are fixed."""
+        return {item.name: tuple(item.shape) for item in self._session.get_inputs()}
+
     def run(
         self, feeds: Mapping[str, NDArray[Any]], output_names: Sequence[str], deadline_s: float
     ) -> list[NDArray[Any]]:
@@ -94,7 +101,8 @@ class ModelSession:
             if not watch.options.terminate:
                 raise self._translated(error) from error
             watch.renew()
-            if time.monotonic() < deadline_s:  # an earlier run of this thread was meant
+            # If it may go on and has time, an earlier run of this thread was meant.
+            if not watch.aborted and time.monotonic() < deadline_s:
                 return self.run(feeds, output_names, deadline_s)
             raise self._stopped(started_s, deadline_s) from error
         finally:
@@ -137,8 +145,9 @@ def load_session(
     *,
     threads: int = 1,
     fed_by_caller: bool = True,
+    device: Device = CPU,
 ) -> ModelSession:
-    """Verify the files of `version` in `folder` and make its session.
+    """Verify the files of `version` in `folder` and make its session on `device`.
 
     `threads`: intra-op threads where the model's declaration names none. `fed_by_caller`: see
     `ModelSession`.
@@ -149,7 +158,7 @@ def load_session(
     path = folder / version.files[0].path
     try:
         session = InferenceSession(
-            str(path), session_options(spec, threads=threads), providers=["CPUExecutionProvider"]
+            str(path), session_options(spec, threads=threads), providers=list(device.providers)
         )
     except (
         Exception
@@ -158,6 +167,7 @@ def load_session(
             f"onnxruntime cannot load model {version.model!r} version {version.version!r}: "
             f"{reason(error)}"
         ) from error
+    device.check(session, f"model {version.model!r} version {version.version!r}")
     return ModelSession(version, session, fed_by_caller=fed_by_caller)
 
 

@@ -67,7 +67,7 @@ def try_model(served: ModelSession, session: InferenceSession, *, seed: int = 0)
     rng = np.random.default_rng(seed)
     symbols = {item.name: tuple(item.shape) for item in session.get_inputs()}
     inputs = served.version.graph_inputs
-    recipe, results, failure = _find_recipe(served, symbols, rng)
+    recipe, results, failure = find_recipe(served, symbols, rng)
     if recipe is None:
         return Trial(
             ran=False,
@@ -143,7 +143,7 @@ def _random(
     return np.asarray(rng.integers(0, recipe.integers_below, shape), dtype)
 
 
-def _find_recipe(
+def find_recipe(
     served: ModelSession, symbols: dict[str, tuple[Any, ...]], rng: np.random.Generator
 ) -> tuple[Recipe | None, list[NDArray[Any]], str]:
     """The first recipe with which one row runs, its results, and the first failure otherwise."""

@@ -1,31 +1,24 @@
-"""Runs jobs in as few runs of their models as their inputs allow, each stack published before the next.
+"""Runs the jobs of one delivery in as few runs of their models as their inputs allow.
 
-Before each run the time that is left is compared with what a run of the model took before; what
-does not fit is handed back. A stack that fails is run again one by one, so that a failure is its
-own job's alone.
+Each stack is published before the next one runs. Before each run the time that is left is compared
+with what a run of the model took before; what does not fit is handed back.
 """
 
 from __future__ import annotations
 
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from shared.errors import DeadlineExceededError, LanewayError, ModelUnavailableError
+from shared.errors import LanewayError
 from shared.inference.batching import Stacker
-from shared.jobs.answers import answer, load_input, prepare
-from shared.jobs.failures import as_failure, guarded
-from shared.jobs.work import Refused
-from shared.results.store import RunFacts
+from shared.jobs.steps import endings, load_inputs, prepare_all, run_stack, use_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Sequence
 
     from shared.inference.pipeline import Prepared, ServedModel
     from shared.jobs.ledger import Ledger
-    from shared.jobs.work import Answered, Ending, Work, Worker
-
-    Member = tuple[Work, Prepared]
+    from shared.jobs.work import Work, Worker
 
 PACE_KEPT: Final = 0.7
 """What remains of a model's slowest run with each run since."""
@@ -63,108 +56,45 @@ class Stacking:
 
     def run(self, works: Sequence[Work]) -> None:
         """Run claimed jobs, whatever their models; every one of them is in the ledger then."""
+        loaded, failed = load_inputs(self._worker, works)
+        self._ledger.fail(failed)
         groups: dict[tuple[str, str], list[tuple[Work, bytes]]] = {}
-        for work, data in self._load(works):
+        for work, data in loaded:
             groups.setdefault(work.model, []).append((work, data))
-        for (name, version), members in groups.items():
-            self._run_group(name, version, members)
+        for members in groups.values():
+            self._run_group(members)
 
-    def _load(self, works: Sequence[Work]) -> Iterable[tuple[Work, bytes]]:
-        """The inputs of those that can be run; the others have failed."""
+    def _run_group(self, members: list[tuple[Work, bytes]]) -> None:
         worker = self._worker
-        self._ledger.fail([(work, work.refusal) for work in works if work.refusal is not None])
-        runnable = [work for work in works if work.refusal is None]
-        stored = [work for work in runnable if work.row.input.inline is None]
-        fetched = worker.parallel.map(
-            lambda work: guarded(worker, work, partial(load_input, worker, work)), stored
-        )
-        self._ledger.fail(
-            [
-                (work, data)
-                for work, data in zip(stored, fetched, strict=True)
-                if isinstance(data, LanewayError)
-            ]
-        )
-        known = dict(zip(stored, fetched, strict=True))
-        for work in runnable:
-            data = known.get(work, work.row.input.inline)
-            if isinstance(data, bytes):
-                yield work, data
-
-    def _run_group(self, name: str, version: str, members: list[tuple[Work, bytes]]) -> None:
-        worker = self._worker
-        try:
-            model = worker.catalog.find(name, version)[0]
-            lease = worker.sessions.use(name, version)
-        except Exception as error:  # noqa: BLE001  a model that cannot be loaded must not take the others with it
-            self._ledger.fail([(work, _not_loaded(worker, work, error)) for work, _ in members])
+        lease = use_model(worker, [work for work, _ in members])
+        if isinstance(lease, list):
+            self._ledger.fail(lease)
             return
         with lease as served:
-            ready = self._prepare(served, members)
+            ready, failed = prepare_all(worker, served, members)
+            self._ledger.fail(failed)
+            model = worker.catalog.model(served.name)
             stacker = Stacker(served, rows_max=model.max_batch_size)
             for stack in stacker.plan([prepared for _, prepared in ready]):
                 self._run_stack(served, stacker, [ready[index] for index in stack])
 
-    def _prepare(self, served: ServedModel, members: list[tuple[Work, bytes]]) -> list[Member]:
-        worker = self._worker
-        ready: list[Member] = []
-        failed: list[tuple[Work, LanewayError]] = []
-        for work, data in members:
-            made = guarded(worker, work, partial(prepare, worker, served, work, data))
-            if isinstance(made, LanewayError):
-                failed.append((work, made))
-            else:
-                ready.append((work, made))
-        self._ledger.fail(failed)
-        return ready
-
-    def _run_stack(self, served: ServedModel, stacker: Stacker, stack: list[Member]) -> None:
-        """Run jobs together; where that fails, each alone."""
+    def _run_stack(
+        self, served: ServedModel, stacker: Stacker, stack: list[tuple[Work, Prepared]]
+    ) -> None:
         works = [work for work, _ in stack]
-        if not self.has_time(works[0].model):
+        model = works[0].model
+        if not self.has_time(model):
             self._ledger.hand_back(works)
             return
-        started_s = time.monotonic()
-        deadline_s = min(self._until_s, started_s + min(work.row.timeout_s for work in works))
-        try:
-            outputs = stacker.run([prepared for _, prepared in stack], deadline_s)
-        except Exception as error:  # noqa: BLE001  whatever a model raises is the failure of its jobs alone
-            self._note(works, time.monotonic() - started_s)
-            if isinstance(error, DeadlineExceededError) and deadline_s == self._until_s:
-                self._ledger.interrupted(works, error)
-            elif len(stack) > 1:
-                for member in stack:
-                    self._run_stack(served, stacker, [member])
-            else:
-                self._ledger.fail([(works[0], as_failure(self._worker, works[0], error))])
-            return
-        self._note(works, time.monotonic() - started_s)
-        self._ledger.publish(
-            [
-                (work, _ending(self._worker, work, partial(answer, served, prepared, results)))
-                for (work, prepared), results in zip(stack, outputs, strict=True)
-            ]
-        )
-
-    def _note(self, works: Sequence[Work], took_s: float) -> None:
-        self._paces.note(works[0].model, took_s)
+        ran = run_stack(self._worker, stacker, stack, until_s=self._until_s)
+        self._paces.note(model, ran.took_s)
         self._ran = True
-        for work in works:
-            row = work.row
-            waited_s = (row.started_at or row.created_at) - row.created_at
-            work.run = RunFacts(
-                queue_ms=waited_s * 1000, run_ms=took_s * 1000, rows_stacked=len(works)
-            )
-
-
-def _ending(worker: Worker, work: Work, make: Callable[[], Answered]) -> Ending:
-    made = guarded(worker, work, make)
-    return Refused(made) if isinstance(made, LanewayError) else made
-
-
-def _not_loaded(worker: Worker, work: Work, error: Exception) -> LanewayError:
-    """A load that failed otherwise than it may is a defect, and a later one may succeed."""
-    if isinstance(error, LanewayError):
-        return error
-    worker.reporter.defect(error, work.row)
-    return ModelUnavailableError(f"loading model {work.row.model!r} raised {type(error).__name__}")
+        if ran.apart:
+            for member in stack:
+                self._run_stack(served, stacker, [member])
+        elif not isinstance(ran.outputs, LanewayError):
+            self._ledger.publish(endings(self._worker, served, ran))
+        elif ran.stopped:
+            self._ledger.interrupted(works, ran.outputs)
+        else:
+            self._ledger.fail([(works[0], ran.outputs)])

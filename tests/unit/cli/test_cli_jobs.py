@@ -24,7 +24,7 @@ def test_submit_sends_what_its_options_say(run, server):
     result = run(
         *("submit", "iris", "--input", "-", "--class", "batch", "--ttl-s", 90),
         *("--run-timeout-s", 7, "--webhook", "https://example.com/h", "--version", "2"),
-        *("--meta", "a=b=c", "--meta", "d="),
+        *("--meta", "a=b=c", "--meta", "d=", "--high"),
         stdin=REQUEST,
     )
 
@@ -35,6 +35,7 @@ def test_submit_sends_what_its_options_say(run, server):
         "model": "iris",
         "input": json.loads(REQUEST),
         "latency_class": "batch",
+        "priority": "high",
         "ttl_s": 90,
         "timeout_s": 7,
         "webhook": "https://example.com/h",

@@ -14,7 +14,16 @@ import pytest
 from shared.catalog import SessionSpec, TensorSpec
 from shared.errors import DeadlineExceededError, ModelDigestError, ModelUnavailableError
 from shared.inference.deadline import FOREVER, WATCHDOG, Watchdog
+from shared.inference.providers import (
+    CPU,
+    CPU_PROVIDER,
+    CUDA_PROVIDER,
+    Device,
+    DeviceError,
+    open_device,
+)
 from shared.inference.session import load_session, session_options
+from shared.inference.warming import warm_up
 from tests.unit.inference import onnx_graphs as graphs
 from tests.unit.inference.serving import declare
 
@@ -148,6 +157,48 @@ def test_a_stopped_run_does_not_stop_another_one(endless):
         thread.join(20)
 
     assert outcomes["long"] - outcomes["short"] > 0.3
+
+
+def test_a_run_that_is_aborted_ends_and_none_begins_until_it_may(endless):
+    entered, ended = threading.Event(), threading.Event()
+    told = {}
+
+    def run():
+        told["watch"] = WATCHDOG.watch()
+        entered.set()
+        with pytest.raises(DeadlineExceededError):
+            endless(10**12, allowed_s=60)
+        with pytest.raises(DeadlineExceededError):
+            endless(10**12, allowed_s=60)
+        told["watch"].allow()
+        told["after"] = endless(3, allowed_s=60)[0].tolist()
+        ended.set()
+
+    threading.Thread(target=run, daemon=True).start()
+    assert entered.wait(20)
+    told["watch"].abort()
+
+    assert ended.wait(20)
+    assert told["after"] == [3]
+
+
+def test_a_device_that_this_runtime_lacks_is_refused_with_what_it_has():
+    with pytest.raises(DeviceError, match=r"CUDAExecutionProvider; this onnxruntime has .*CPU"):
+        open_device("cuda:0")
+    with pytest.raises(DeviceError, match="cpu, cuda:N or tensorrt:N"):
+        open_device("gpu")
+    assert open_device("cpu") is CPU
+
+
+def test_a_session_that_fell_back_from_its_device_is_no_session(serve):
+    session = serve(graphs.lookup()).session
+    cuda = Device("cuda:0", (CUDA_PROVIDER, CPU_PROVIDER), CUDA_PROVIDER)
+    with pytest.raises(ModelUnavailableError, match="left CUDAExecutionProvider out"):
+        cuda.check(session._session, "model 'm'")
+
+
+def test_a_model_is_warmed_up_with_inputs_that_it_takes(serve):
+    assert warm_up(serve(graphs.lookup()).session, (1, 4))
 
 
 def test_a_deadline_that_has_passed_stops_the_run_too(endless):
