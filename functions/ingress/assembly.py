@@ -15,6 +15,8 @@ from shared.jobs.batches.submit import Batches
 from shared.jobs.clock import system_clock
 from shared.jobs.rules import JobRules
 from shared.jobs.submit import Jobs
+from shared.queues.invoked import connect_lambda
+from shared.queues.opened import open_queues
 from shared.queues.sqs import SqsQueue
 from shared.results.batches_dynamodb import DynamoBatchStore
 from shared.results.dynamodb import DynamoJobStore
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
@@ -55,6 +58,7 @@ def make_jobs(
     catalog: Catalog,
     connect: Callable[[], Clients],
     clock: Clock = system_clock,
+    connect_lambda: Callable[[], LambdaClient] = connect_lambda,
 ) -> JobCalls | None:
     """The calls about jobs; None for a stage that keeps none, which connects to nothing."""
     if not settings.jobs_table:
@@ -62,11 +66,7 @@ def make_jobs(
     clients = connect()
     store = DynamoJobStore(clients.dynamodb, table=settings.jobs_table, clock=clock)
     payloads = S3PayloadStore(clients.s3, bucket=settings.bucket)
-    queues = {
-        (pool, latency_class): SqsQueue(clients.sqs, url=url)
-        for pool, urls in settings.queues.items()
-        for latency_class, url in urls.items()
-    }
+    queues = open_queues(settings, sqs=clients.sqs, connect_lambda=connect_lambda)
     jobs = Jobs(
         catalog=catalog,
         store=store,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from shared.jobs.clock import system_clock
 from shared.jobs.rules import JobRules
 from shared.jobs.sweep import Sweeper
+from shared.queues.invoked import connect_lambda
+from shared.queues.opened import open_queues
 from shared.queues.sqs import SqsQueue
 from shared.results.dynamodb import DynamoJobStore
 from shared.telemetry import NAMESPACE
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from aws_lambda_powertools import Logger
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_sqs import SQSClient
 
     from shared.jobs.clock import Clock
@@ -33,16 +36,13 @@ def make_handler(
     sqs: SQSClient,
     logger: Logger,
     clock: Clock = system_clock,
+    connect_lambda: Callable[[], LambdaClient] = connect_lambda,
 ) -> Callable[[Mapping[str, Any], Any], dict[str, int]]:
     """The Lambda handler; it gives the counts of the pass."""
     webhooks = settings.webhooks_queue
     sweeper = Sweeper(
         store=DynamoJobStore(dynamodb, table=settings.jobs_table, clock=clock),
-        queues={
-            (pool, latency_class): SqsQueue(sqs, url=url)
-            for pool, urls in settings.queues.items()
-            for latency_class, url in urls.items()
-        },
+        queues=open_queues(settings, sqs=sqs, connect_lambda=connect_lambda),
         events=SqsQueue(sqs, url=webhooks) if webhooks else None,
         rules=JobRules.of(settings),
         clock=clock,

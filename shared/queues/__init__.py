@@ -1,1 +1,1 @@
-"""Queues behind one Protocol: in memory, and SQS."""
+"""Queues behind one Protocol: in memory, SQS, and RabbitMQ."""

@@ -16,13 +16,14 @@ from shared.queues.rabbitmq.consumer import Consumer
 from shared.queues.rabbitmq.envelope import receive_count
 from shared.queues.rabbitmq.publisher import Publisher
 from shared.queues.rabbitmq.queue import RabbitQueue
-from shared.queues.rabbitmq.topology import dead_name, declare_topology
+from shared.queues.rabbitmq.topology import count_messages, dead_name, declare_topology
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from shared.queues.rabbitmq.settings import AmqpSettings
+    from shared.queues.rabbitmq.topology import Counts
 
 
 class RabbitBroker:
@@ -33,6 +34,7 @@ class RabbitBroker:
         self._publishing = Connection(replace(settings, name=f"{settings.name} publishes"))
         self._publisher = Publisher(self._publishing, confirm_timeout_s=settings.confirm_timeout_s)
         self._arrivals = Condition()
+        self._queues: dict[str, RabbitQueue] = {}
         self._consumers: list[Consumer] = []
 
     def __enter__(self) -> Self:
@@ -55,8 +57,9 @@ class RabbitBroker:
         max_receives: int = 20,
         clock: Callable[[], float] = time.time,
     ) -> RabbitQueue:
-        """A queue with its dead-letter and retry queues, as `declare` makes them; one for a process.
+        """A queue with its dead-letter and retry queues, as `declare` makes them.
 
+        Asked for again it is the same one, as it was made first.
         `prefetch`: messages that this process may have at once, received or not; give it what one or
         two runs take. `max_receives`: as it was declared. `clock`: epoch seconds.
         """
@@ -84,9 +87,15 @@ class RabbitBroker:
             has_dead_letters=False,
         )
 
-    def declare(self, names: Sequence[str], *, max_receives: int = 20) -> None:
+    def declare(
+        self, names: Sequence[str], *, max_receives: int = 20, timeout_s: float = 30.0
+    ) -> None:
         """Make the queues that are missing; as `declare_topology`."""
-        declare_topology(self._consuming, names, max_receives=max_receives)
+        declare_topology(self._publishing, names, max_receives=max_receives, timeout_s=timeout_s)
+
+    def counts(self, name: str, *, timeout_s: float = 10.0) -> Counts:
+        """How many messages wait in a queue and beside it; as `count_messages`."""
+        return count_messages(self._publishing, name, timeout_s=timeout_s)
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until a delivery of any queue can be received, or the time is up."""
@@ -110,6 +119,8 @@ class RabbitBroker:
         exceeded: Callable[[object], bool],
         has_dead_letters: bool,
     ) -> RabbitQueue:
+        if name in self._queues:
+            return self._queues[name]
         consumer = Consumer(
             self._consuming,
             queue=name,
@@ -120,11 +131,12 @@ class RabbitBroker:
             exceeded=exceeded,
         )
         self._consumers.append(consumer)
-        return RabbitQueue(
+        self._queues[name] = RabbitQueue(
             name,
-            connection=self._consuming,
+            connection=self._publishing,
             publisher=self._publisher,
             consumer=consumer,
             clock=clock,
             has_dead_letters=has_dead_letters,
         )
+        return self._queues[name]

@@ -86,6 +86,7 @@ class Connection:
         with self._starting:
             thread = self._thread
             if thread is None:
+                self._loop.close()
                 return
         self.call(self._shut)
         thread.join(timeout_s)

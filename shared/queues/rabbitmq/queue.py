@@ -6,7 +6,7 @@ for the broker's confirm: `send`, `send_many`, `hand_back` for later, `bury`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from shared.errors import QueueUnavailableError
 from shared.queues.messages import check_message
@@ -36,6 +36,13 @@ _REASONS: Final[Mapping[Ending, str]] = {
 }
 
 
+class Sent(NamedTuple):
+    """What became of one message; `message_id` where it was confirmed."""
+
+    message_id: str | None
+    ending: Ending
+
+
 class RabbitQueue:
     """Implements `Queue`; made by `RabbitBroker`."""
 
@@ -49,7 +56,7 @@ class RabbitQueue:
         clock: Callable[[], float],
         has_dead_letters: bool,
     ) -> None:
-        """`connection`: the one that consumes, to be asked; a dead-letter queue has none of its own."""
+        """`connection`: to be asked; a dead-letter queue has no dead-letter queue of its own."""
         self.name = name
         self._connection = connection
         self._publisher = publisher
@@ -74,19 +81,23 @@ class RabbitQueue:
 
     def send_many(self, messages: Sequence[Message]) -> Sequence[str | None]:
         """Put many messages on the queue, all under way at once."""
+        return [sent.message_id for sent in self.send_each(messages)]
+
+    def send_each(self, messages: Sequence[Message]) -> list[Sent]:
+        """As `send_many`; says of each message that was not confirmed how it fared."""
         for message in messages:
             check_message(message.body, message.attributes)
         outgoing = [self._outgoing(message) for message in messages]
         endings = self._publisher.publish(outgoing)
         return [
-            _id(item) if ending == "confirmed" else None
+            Sent(_id(item) if ending == "confirmed" else None, ending)
             for item, ending in zip(outgoing, endings, strict=True)
         ]
 
     def receive(self, *, limit: int, wait_s: float) -> Sequence[Delivery]:
         """Up to `limit` messages of those that the broker has given ahead."""
         taken = self._consumer.take(limit, wait_s)
-        if not taken and (trouble := self._consumer.trouble or self._connection.trouble):
+        if not taken and (trouble := self._consumer.trouble):
             raise QueueUnavailableError(f"{trouble}; try again later")
         return [delivery_of(held) for held in taken]
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from shared.errors import QueueUnavailableError
 
@@ -49,6 +49,14 @@ def retry_name(name: str, delay_s: float) -> str:
     """The name of the retry queue for such a delay."""
     longest = next((longest for longest in RETRY_S if delay_s <= longest), RETRY_S[-1])
     return f"{name}-retry-{longest}"
+
+
+class Counts(NamedTuple):
+    """Messages that wait: to be delivered, for later, and for somebody to look at them."""
+
+    ready: int
+    delayed: int
+    dead: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +92,17 @@ def declare_topology(
     """
     wanted = [item for name in names for item in declarations(name, max_receives=max_receives)]
     declare(connection, wanted, timeout_s=timeout_s)
+
+
+def count_messages(connection: Connection, name: str, *, timeout_s: float) -> Counts:
+    """How many messages wait in a queue and beside it; those in flight the broker does not tell here.
+
+    Raises `QueueUnavailableError`, also where a queue is missing.
+    """
+    names = [name, dead_name(name), *(retry_name(name, longest) for longest in RETRY_S)]
+    wanted = [Declaration(each) for each in names]
+    ready, dead, *delayed = declare(connection, wanted, timeout_s=timeout_s)
+    return Counts(ready=ready, delayed=sum(delayed), dead=dead)
 
 
 def declare(

@@ -1,0 +1,1 @@
+"""The function that sends to RabbitMQ, from within its network, for those outside of it."""
