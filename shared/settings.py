@@ -117,6 +117,8 @@ class IngressSettings(JobSettings):
     """Base of links and OpenAPI servers; empty means the address that the caller used."""
     pool_aliases: dict[str, PoolAlias] = field(default_factory=dict)
     ready_cache_s: float = 5.0
+    wakes: dict[str, str] = field(default_factory=dict)
+    """Functions to tell of a job, by the pools whose workers may have to be started for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +148,27 @@ class SweeperSettings(JobSettings):
     unsent_after_s: float = 10.0
     """Age of a message that no broker has confirmed, from which it is sent again."""
     rows_per_pass: int = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetScalerSettings(JobSettings):
+    """The function that decides how many long-lived workers there are; `queues` are their pools'."""
+
+    cluster: str
+    services: dict[str, str]
+    """ECS services by pool."""
+    fleet_table: str
+    """What is remembered of each pool between two looks."""
+    job_s: dict[str, float]
+    """By pool: what a worker is reckoned to need for a job."""
+    chunk_s: float = 60.0
+    async_wait_s: float = 300.0
+    """Backlog of class async is to be worked off in so long."""
+    batch_wait_s: float = 3600.0
+    idle_s: float = 600.0
+    """After so long without anything to do the last worker goes."""
+    min_workers: int = 0
+    max_workers: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,6 +259,10 @@ def _texts(text: str) -> dict[str, str]:
     return {str(name): _text(value) for name, value in json.loads(text).items()}
 
 
+def _numbers(text: str) -> dict[str, float]:
+    return {str(name): float(value) for name, value in json.loads(text).items()}
+
+
 def _lists(text: str) -> dict[str, list[str]]:
     return {name: [_text(item) for item in items] for name, items in json.loads(text).items()}
 
@@ -259,6 +286,7 @@ _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "float": float,
     "dict[str, PoolAlias]": _pool_aliases,
     "dict[str, str]": _texts,
+    "dict[str, float]": _numbers,
     "dict[str, list[str]]": _lists,
     "dict[str, dict[str, str]]": _tables,
 }
