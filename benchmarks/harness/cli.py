@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.harness import batches, cold, jobs, layout, machine, report, session, warm
+from benchmarks.harness import (
+    batches,
+    cold,
+    jobs,
+    layout,
+    machine,
+    published,
+    report,
+    session,
+    warm,
+)
 from benchmarks.harness.bars import GROUPS
 from benchmarks.harness.figure import Effort, Figure, Skipped
 from benchmarks.harness.packages import ROOT, MissingModelError, remove_all
@@ -34,13 +46,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, show and write. Returns 1 with `--check` when a bar of the list is missed, else 0."""
     options = _parser().parse_args(arguments)
     console = Console(width=None if Console().is_terminal else 200)
+    if options.table:
+        published.refresh()
+        return 0
     try:
         figures, skipped = _measure(_groups(options.only), _effort(options), console)
     finally:
         remove_all()
     report.show(figures, skipped, console)
+    options.output = options.output or (ROOT / "build" if options.quick else published.RECORDS)
     name = options.name or datetime.now(UTC).strftime("%Y-%m-%d")
-    for path in report.write(options.output, name, machine.describe(), figures, skipped):
+    given = sys.argv[1:] if arguments is None else arguments
+    command = shlex.join(["python", "-m", "benchmarks", *given])
+    written = report.write(
+        options.output, name, machine.describe(), figures, skipped, command=command
+    )
+    if options.output == published.RECORDS and published.refresh():
+        written.append(published.PAGE)
+    for path in written:
         console.print(f"wrote {path}")
     missed = [figure.key for figure in figures if figure.verdict == "missed"]
     judged = [key for key in missed if key.split(".")[0] in _groups(options.check or "-")]
@@ -91,6 +114,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--check", default="", metavar="C5,C6", help="end with 1 when one of these bars is missed"
     )
-    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument(
+        "--table", action="store_true", help="measure nothing; write the page's tables anew"
+    )
+    parser.add_argument(
+        "--output", type=Path, help="default benchmarks/results; with --quick build"
+    )
     parser.add_argument("--name", default="", help="of the files written; default the date")
     return parser

@@ -41,13 +41,16 @@ def write(
     machine: Mapping[str, object],
     figures: Sequence[Figure],
     skipped: Sequence[Skipped],
+    *,
+    command: str,
 ) -> list[Path]:
-    """Write `<name>.md` and `<name>.json` into `folder`."""
+    """Write `<name>.md` and `<name>.json` into `folder`; `command` is what was called."""
     folder.mkdir(parents=True, exist_ok=True)
     markdown, data = folder / f"{name}.md", folder / f"{name}.json"
     markdown.write_text(_markdown(machine, figures, skipped))
     content = {
         "machine": machine,
+        "command": command,
         "figures": [_as_json(figure) for figure in figures],
         "skipped": [asdict(item) for item in skipped],
     }
@@ -80,13 +83,13 @@ def _markdown(
 
 def _cells(figure: Figure) -> list[str]:
     bar, value = figure.bar, figure.value
-    parts = [f"{name} {_number(part.median)}" for name, part in figure.parts.items()]
+    parts = [f"{name} {number(part.median)}" for name, part in figure.parts.items()]
     notes = [*parts, *([figure.note] if figure.note else [])]
     return [
         bar.key,
         bar.what,
-        f"{_number(value.median)} {bar.unit}",
-        f"{_number(value.p25)}-{_number(value.p75)}",
+        f"{number(value.median)} {bar.unit}",
+        f"{number(value.p25)}-{number(value.p75)}",
         f"<= {bar.must:g}",
         "" if bar.stretch is None else f"<= {bar.stretch:g}",
         f"{figure.verdict}, noisy" if figure.noisy else figure.verdict,
@@ -94,7 +97,7 @@ def _cells(figure: Figure) -> list[str]:
     ]
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Three significant digits, without an exponent."""
     if value == 0:
         return "0"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.harness import machine
+from benchmarks.harness import machine, published
 from benchmarks.harness.bars import BARS, GROUPS
 from benchmarks.harness.children import Sample
 from benchmarks.harness.cli import MEASUREMENTS
@@ -97,3 +97,44 @@ def test_cpu_that_others_use_is_seen() -> None:
     assert before_ms is not None
     assert after_ms is not None
     assert after_ms - before_ms >= 200
+
+
+def test_the_page_shows_the_newest_records_as_they_are() -> None:
+    page = published.PAGE.read_text()
+
+    assert published.with_tables(page) == page, "run: python -m benchmarks --table"
+
+
+def record(folder: Path, date: str, **medians: float) -> None:
+    figures = [
+        {"key": key.replace("_", "."), "value": vars(spread([median])), "noisy": False}
+        for key, median in medians.items()
+    ]
+    about = dict.fromkeys(("commit", "cpu", "cores", "memory_gib", "system", "python"), "-")
+    run = {"machine": about | {"date": date, "versions": {}}, "figures": figures}
+    (folder / f"{date}.json").write_text(json.dumps(run))
+
+
+def test_of_each_bar_the_newest_figure_is_shown_and_judged_by_the_bar_of_today(
+    tmp_path: Path,
+) -> None:
+    record(tmp_path, "2026-01-01", C1=1.7, C3=0.1, gone=1)
+    record(tmp_path, "2026-01-02", C1=1.5)
+    page = f"before\n{published.BEGIN}\nstale\n{published.END}\nafter\n"
+
+    text = published.with_tables(page, tmp_path)
+
+    rows = {line.split(" | ")[0]: line for line in text.splitlines() if line.startswith("| ")}
+    assert "1.5 x" in rows["| C1"]
+    assert rows["| C1"].endswith("| met | a |")
+    assert rows["| C3"].endswith("| met, stretch too | b |")
+    assert "not recorded yet" in rows["| W2"]
+    assert "1.7" not in rows["| C1"]
+    assert (text.startswith("before\n"), text.endswith("\nafter\n")) == (True, True)
+    assert "stale" not in text
+    assert published.with_tables(text, tmp_path) == text
+
+
+def test_a_page_without_marks_is_refused() -> None:
+    with pytest.raises(ValueError, match="figures: begin"):
+        published.with_tables("no marks")
