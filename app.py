@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from shared.repository import RepositoryError, read_repository
-from stacks.compose import compose, new_app
+from stacks.compose import compose, new_app, synthesize
 from stacks.deployment import Deployment
 from stacks.errors import SynthError
 from stacks.packaging import BuildContext, build_assets
@@ -33,7 +33,7 @@ def main() -> None:
         webhook_ca_file=app.node.try_get_context("webhook_ca_file"),
     )
     compose(app, deployment)
-    app.synth()
+    synthesize(app)
 
 
 if __name__ == "__main__":

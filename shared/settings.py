@@ -10,6 +10,8 @@ import json
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from shared.compact import read_aliases, read_queues, write_aliases, write_queues
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -54,7 +56,10 @@ class Settings:
 
     def to_env(self) -> dict[str, str]:
         """The environment from which `from_env` makes an equal value."""
-        return {item.name.upper(): _write(getattr(self, item.name)) for item in fields(self)}
+        return {
+            item.name.upper(): _write(getattr(self, item.name), str(item.type))
+            for item in fields(self)
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,22 +127,64 @@ class IngressSettings(JobSettings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QueueWorkerSettings(JobSettings):
-    """The function that works on one pool's queues."""
+class PoolWorkerSettings(JobSettings):
+    """Whoever works on one pool's queues."""
 
     pool: str
-    session_budget_mib: int = 512
-    deadline_margin_ms: int = 3000
-    """Kept of the invocation's time to publish results and to hand back the rest."""
     threads: int = 10
     """Calls to the store, S3 and the queue that are made at the same time."""
     tenant: str = "default"
     """Whose the messages are that users drop on the pool's queues."""
     dead_letters: dict[str, str] = field(default_factory=dict)
-    """URLs of the pool's dead-letter queues, by latency class."""
+    """The pool's dead-letter queues, by queue: URLs on SQS, names in RabbitMQ."""
     webhooks_queue: str = ""
-    models_elsewhere: dict[str, str] = field(default_factory=dict)
-    """Pools of the models of other pools, to send a message for one on to where it belongs."""
+    models_elsewhere: dict[str, list[str]] = field(default_factory=dict)
+    """Models of other pools, by pool, to send a message for one on to where it belongs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueWorkerSettings(PoolWorkerSettings):
+    """The function that works on one pool's queues."""
+
+    session_budget_mib: int = 512
+    deadline_margin_ms: int = 3000
+    """Kept of the invocation's time to publish results and to hand back the rest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings(PoolWorkerSettings):
+    """The long-lived worker of one device: `python -m gpu_workers`."""
+
+    threads: int = 24
+    models: str = "."
+    """The pool's package: the folder that holds `catalog.json` and `models/`."""
+    device: str = "cpu"
+    """`cpu`, `cuda:N` or `tensorrt:N`; a device that is not there is an error, not a slower run."""
+    device_memory_mib: int = 2048
+    """Bytes of loaded models that are kept on the device; leave room for what runs need."""
+    engine_cache: str = ""
+    """Folder of TensorRT's engines, which take minutes to build; empty: they are built each time."""
+    run_threads: int = 0
+    """Intra-op threads of a run on the CPU; 0: one for each that this process may use."""
+    platform: str = "local"
+    """`ec2` (the instance's metadata is watched), `fargate` or `local`."""
+    lease_s: float = 60.0
+    """How long a job belongs to a worker that is not heard of; a third of it passes between heartbeats."""
+    drain_s: float = 100.0
+    """What is left after SIGTERM."""
+    chunk_s: float = 300.0
+    """A run of a batch's chunk ends by then, and sooner where jobs wait; the rest has another turn."""
+    health_port: int = 8081
+    """On the loopback; 0: a free one."""
+    amqp_url: str = ""
+    amqp_secret: str = ""
+    """ARN of the secret that holds the broker's URL or its user and password."""
+    amqp_ca_file: str = ""
+    metadata_url: str = "http://169.254.169.254"
+    metadata_poll_s: float = 5.0
+    autoscaling_group: str = ""
+    lifecycle_hook: str = ""
+    """Completed when a drain that the group asked for has ended; empty: there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,15 +291,19 @@ def _read(name: str, text: str, type_name: str) -> Any:
         raise SettingError(f"{name} is not a valid {type_name}: {text[:200]!r}") from error
 
 
-def _write(value: object) -> str:
+def _write(value: Any, type_name: str) -> str:
     if not isinstance(value, dict):
         return str(value)
-    plain = {name: asdict(v) if isinstance(v, PoolAlias) else v for name, v in value.items()}
-    return json.dumps(plain, separators=(",", ":"))
+    write = _WRITERS.get(type_name)
+    return write(value) if write else json.dumps(value, separators=(",", ":"))
 
 
 def _pool_aliases(text: str) -> dict[str, PoolAlias]:
-    return {pool: PoolAlias(**alias) for pool, alias in json.loads(text).items()}
+    return {pool: PoolAlias(**alias) for pool, alias in read_aliases(text).items()}
+
+
+def _write_pool_aliases(aliases: Mapping[str, PoolAlias]) -> str:
+    return write_aliases({pool: asdict(alias) for pool, alias in aliases.items()})
 
 
 def _texts(text: str) -> dict[str, str]:
@@ -265,13 +316,6 @@ def _numbers(text: str) -> dict[str, float]:
 
 def _lists(text: str) -> dict[str, list[str]]:
     return {name: [_text(item) for item in items] for name, items in json.loads(text).items()}
-
-
-def _tables(text: str) -> dict[str, dict[str, str]]:
-    return {
-        name: {key: _text(value) for key, value in table.items()}
-        for name, table in json.loads(text).items()
-    }
 
 
 def _text(value: object) -> str:
@@ -288,6 +332,10 @@ _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "dict[str, str]": _texts,
     "dict[str, float]": _numbers,
     "dict[str, list[str]]": _lists,
-    "dict[str, dict[str, str]]": _tables,
+    "dict[str, dict[str, str]]": read_queues,
 }
 """Keyed by the annotation as written; a test reads every field of every class."""
+_WRITERS: Final[Mapping[str, Callable[[Any], str]]] = {
+    "dict[str, PoolAlias]": _write_pool_aliases,
+    "dict[str, dict[str, str]]": write_queues,
+}

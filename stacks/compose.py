@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from aws_cdk import App, Tags
 
+from stacks.errors import SynthError
 from stacks.ingress import IngressStack
 from stacks.jobs import JobsStack
 from stacks.local import drop_refused
@@ -21,6 +22,20 @@ if TYPE_CHECKING:
 def new_app() -> App:
     """An app that reads its context from the command line and `cdk.json`."""
     return App()
+
+
+def synthesize(app: App) -> None:
+    """Write the templates; raises `SynthError` for a stack of more resources than CloudFormation takes."""
+    try:
+        app.synth()
+    except RuntimeError as error:
+        if "TooManyResourcesInStack" not in str(error):
+            raise
+        facts = str(error).partition(": ")[2] or str(error)
+        raise SynthError(
+            f"{facts}. What grows are the pools, and a stage holds about 25: join some of them, or "
+            "deploy a part of the models as another stage with its own folder (-c models=...)"
+        ) from error
 
 
 def compose(app: App, deployment: Deployment) -> None:

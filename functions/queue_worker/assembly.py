@@ -76,7 +76,9 @@ def make_worker(
         parallel=Parallel(threads=settings.threads),
         reporter=reporter,
         tenant=settings.tenant,
-        elsewhere=settings.models_elsewhere,
+        elsewhere={
+            model: pool for pool, models in settings.models_elsewhere.items() for model in models
+        },
         events=SqsQueue(sqs, url=settings.webhooks_queue) if settings.webhooks_queue else None,
     )
 

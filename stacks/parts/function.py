@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +13,11 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from shared.limits import LAMBDA_ENVIRONMENT_BYTES, LAMBDA_SNAPSTART_PYTHON_MIN
+from shared.limits import (
+    LAMBDA_ENVIRONMENT_BYTES,
+    LAMBDA_NAME_CHARACTERS,
+    LAMBDA_SNAPSTART_PYTHON_MIN,
+)
 from stacks.errors import SynthError
 from stacks.parts.acknowledge import acknowledge
 
@@ -21,6 +27,9 @@ if TYPE_CHECKING:
     from stacks.packaging.assets import Asset
     from stacks.stages import Architecture, Stage
 
+_TOKEN: Final = re.compile(r"\$\{Token\[[^]]*\]\}")
+_TOKEN_LENGTH: Final = 16
+"""Of a region, an account and a domain, or a little less."""
 ARCHITECTURES: Final[Mapping[Architecture, lambda_.Architecture]] = {
     "x86_64": lambda_.Architecture.X86_64,
     "arm64": lambda_.Architecture.ARM_64,
@@ -120,6 +129,11 @@ class LanewayFunction(Construct):
                 f"{sys.version_info[0]}.{sys.version_info[1]}; make the environment with a later "
                 'one, or set warm = "on-demand" or a range'
             )
+        if len(name) > LAMBDA_NAME_CHARACTERS:
+            raise SynthError(
+                f"the function's name {name!r} has {len(name)} characters and Lambda takes "
+                f"{LAMBDA_NAME_CHARACTERS}; give the pool or the stage a shorter name"
+            )
         _refuse_large(name, environment)
         self.log_group = _log_group(self, name, stage)
         self.role = _role(self, self.log_group, name)
@@ -145,12 +159,20 @@ class LanewayFunction(Construct):
 
 
 def _refuse_large(name: str, environment: Mapping[str, str]) -> None:
-    size_bytes = sum(len(key) + len(value) for key, value in environment.items())
+    size_bytes = environment_bytes(environment)
     if size_bytes > LAMBDA_ENVIRONMENT_BYTES:
         raise SynthError(
             f"{name}: its environment has {size_bytes} bytes and Lambda takes "
-            f"{LAMBDA_ENVIRONMENT_BYTES}; what grows is the list of pools, so join some of them"
+            f"{LAMBDA_ENVIRONMENT_BYTES}. What grows are the names of pools and of the models that run "
+            "jobs: join pools, give models shorter names, or deploy a part of them as another stage "
+            "with its own folder of models (-c models=...)"
         )
+
+
+def environment_bytes(environment: Mapping[str, str]) -> int:
+    """What Lambda will measure, which is the environment as JSON; what only the deployment knows is guessed."""
+    known = _TOKEN.sub("x" * _TOKEN_LENGTH, json.dumps(dict(environment), separators=(",", ":")))
+    return len(known.encode())
 
 
 def _snapstart(snapstart: bool) -> dict[str, Any]:  # noqa: FBT001 - private, one argument

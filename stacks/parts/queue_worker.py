@@ -132,13 +132,17 @@ def _environment(deployment: Deployment, resources: JobResources, pool: str) -> 
             for kind, name in resources.pool_queues(pool).items()
         },
         webhooks_queue=resources.queue_url(names.webhooks_queue(deployment.stage.name)),
-        models_elsewhere={
-            entry.name: entry.spec.pool
-            for entry in deployment.queued_models
-            if entry.spec.pool != pool
-        },
+        models_elsewhere=_models_elsewhere(deployment, pool),
     )
     return with_plugins_off({**settings.to_env(), **BLAS_ON_ONE_THREAD})
+
+
+def _models_elsewhere(deployment: Deployment, pool: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for entry in deployment.queued_models:
+        if entry.spec.pool != pool:
+            found.setdefault(entry.spec.pool, []).append(entry.name)
+    return found
 
 
 def _allow_jobs(part: LanewayFunction, resources: JobResources, key: kms.IKey | None) -> None:

@@ -107,7 +107,7 @@ def test_an_entry_point_is_wiring_under_60_lines(name):
             jobs_table="jobs",
             queues=QUEUES,
             dead_letters={"async": "https://q/d"},
-            models_elsewhere={"bert": "text"},
+            models_elsewhere={"text": ["bert"]},
             threads=3,
             tenant="acme",
             webhooks_queue="https://q/w",

@@ -98,7 +98,7 @@ def test_the_authorizer_may_read_one_key_at_a_time_and_never_list_them(prod, dev
 
 def test_more_pools_than_an_environment_holds_are_refused(synthesize, repository, assets) -> None:
     model = repository.models["iris"]
-    names = [f"pool-{number}" for number in range(60)]
+    names = [f"pool-{number}-{'x' * 25}" for number in range(60)]
     many = dataclasses.replace(
         repository,
         pools=dict.fromkeys(names, PoolSpec()),
@@ -111,7 +111,7 @@ def test_more_pools_than_an_environment_holds_are_refused(synthesize, repository
     )
     stubs = dataclasses.replace(assets, pools=dict.fromkeys(names, assets.ingress))
 
-    with pytest.raises(SynthError, match=r"environment has \d+ bytes and Lambda takes 4096"):
+    with pytest.raises(SynthError, match=r"has \d+ bytes and Lambda takes 4096.*as another stage"):
         synthesize(DEV, repository=many, assets=stubs)
 
 

@@ -6,7 +6,9 @@ import dataclasses
 import json
 
 import pytest
+from aws_cdk import App, CfnWaitConditionHandle, Stack
 
+import stacks  # noqa: F401 - before aws_cdk: it chooses the Node.js that the CDK starts
 from shared.limits import (
     LAMBDA_ENVIRONMENT_BYTES,
     LAMBDA_SQS_VISIBILITY_TIMEOUTS,
@@ -15,14 +17,17 @@ from shared.limits import (
 from shared.settings import (
     BatchFinisherSettings,
     BatchSplitterSettings,
+    IngressSettings,
     QueueWorkerSettings,
     SweeperSettings,
     WebhooksSettings,
 )
-from stacks.errors import StageError
+from stacks import compose
+from stacks.errors import StageError, SynthError
 from stacks.queue_lane import Delivery, QueueLane
 from stacks.stages import DEV
 from tests.stacks.aws_words import ACCOUNT, REGION, allowed_to, listed, resolved
+from tests.stacks.conftest import model_entry
 
 POOLS = ("shared", "hot")
 LOG_AND_TRACE = ("logs:", "xray:")
@@ -162,7 +167,8 @@ def test_a_pool_whose_models_take_no_jobs_has_no_queue_and_no_worker(
 
     assert not any("-hot-" in name for name in queues(found))
     assert not any("hot-queue" in str(f) for f in found.properties("AWS::Lambda::Function"))
-    assert "hot" not in json.loads(environment(found, "laneway-dev-ingress")["QUEUES"])
+    told = IngressSettings.from_env(environment(found, "laneway-dev-ingress"))
+    assert set(told.queues) == {"shared"}
 
 
 def test_functions_are_told_of_queues_by_their_addresses(prod, local) -> None:
@@ -173,12 +179,12 @@ def test_functions_are_told_of_queues_by_their_addresses(prod, local) -> None:
     assert told.queues["shared"]["async"] == f"{at}/laneway-prod-shared-async"
     assert told.dead_letters["batch"] == f"{at}/laneway-prod-hot-batch-dlq"
     assert told.webhooks_queue == f"{at}/laneway-prod-webhooks"
-    assert told.models_elsewhere == {"iris": "shared"}
+    assert told.models_elsewhere == {"shared": ["iris"]}
     assert told.jobs_table == "laneway-prod-jobs"
     assert told.bucket == f"laneway-prod-{ACCOUNT}-{REGION}"
     assert told.job_timeout_s == prod.stage.queue_lane.worker_timeout_s
-    here = json.loads(environment(local, "laneway-local-ingress")["QUEUES"])
-    assert here["shared"]["async"].startswith("http://127.0.0.1:4566/")
+    here = IngressSettings.from_env(environment(local, "laneway-local-ingress"))
+    assert here.queues["shared"]["async"].startswith("http://127.0.0.1:4566/")
 
 
 @pytest.mark.parametrize(
@@ -196,7 +202,31 @@ def test_environments_of_the_lane_read_back_and_fit(prod, function, settings) ->
     found = environment(prod, f"laneway-prod-{function}")
 
     assert settings.from_env(found).stage == "prod"
-    assert sum(len(name) + len(value) for name, value in found.items()) < LAMBDA_ENVIRONMENT_BYTES
+    assert len(json.dumps(found)) < LAMBDA_ENVIRONMENT_BYTES
+
+
+def test_a_pool_whose_name_makes_no_function_s_is_refused(synthesize, repository, assets) -> None:
+    pool = "x" * 48
+    model = {"iris": model_entry(repository.folder, "iris", pool=pool)}
+
+    with pytest.raises(SynthError, match=r"has 69 characters and Lambda takes 64; .*shorter"):
+        synthesize(
+            DEV,
+            repository=dataclasses.replace(
+                repository, models=model, pools={pool: repository.pools["shared"]}
+            ),
+            assets=dataclasses.replace(assets, pools={pool: assets.ingress}),
+        )
+
+
+def test_a_stack_of_too_many_resources_is_refused_with_the_way_out() -> None:
+    app = App()
+    stack = Stack(app, "laneway-dev-pools")
+    for number in range(501):
+        CfnWaitConditionHandle(stack, f"resource-{number}")
+
+    with pytest.raises(SynthError, match=r"'laneway-dev-pools': 501 .*as another stage"):
+        compose.synthesize(app)
 
 
 def test_only_the_local_stage_calls_receivers_on_its_own_machine(local, dev, prod) -> None:
