@@ -16,6 +16,7 @@ import orjson
 
 from shared.inference.datatypes import ARRAY_TYPES
 from shared.inference.encoder import NUMPY
+from shared.limits import REQUEST_ID_LENGTH_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 TENSOR_MEMBERS: Final = 4
 """name, datatype, shape, data."""
+MEMBERS_WITH_ID: Final = 2
+"""id, inputs."""
 
 
 class PlainAnswer(NamedTuple):
@@ -86,13 +89,20 @@ class Plain:
 
         Raises what `ModelSession.run` raises. `deadline_s`: on the clock of `time.monotonic`.
         """
-        feeds = self._feeds(body)
+        if body.__class__ is not dict:
+            return None
+        request_id = body.get("id")
+        if len(body) != 1 and (len(body) != MEMBERS_WITH_ID or not _is_id(request_id)):
+            return None
+        feeds = self._feeds(body.get("inputs"))
         if feeds is None:
             return None
         started_s = time.perf_counter()
         results = self._run(feeds, self._fetch, deadline_s)
         model_ms = (time.perf_counter() - started_s) * 1000
         text = [self._heading]
+        if request_id is not None:
+            text += (b',"id":', orjson.dumps(request_id))
         for wanted, result in zip(self._wanted, results):  # noqa: B905  of equal length by contract
             shape = result.shape
             text += (
@@ -105,10 +115,7 @@ class Plain:
             return None
         return PlainAnswer(written, model_ms)
 
-    def _feeds(self, body: Any) -> dict[str, NDArray[Any]] | None:
-        if body.__class__ is not dict or len(body) != 1:
-            return None
-        tensors = body.get("inputs")
+    def _feeds(self, tensors: Any) -> dict[str, NDArray[Any]] | None:
         if tensors.__class__ is not list or len(tensors) != len(self._codecs):
             return None
         feeds = {}
@@ -125,3 +132,7 @@ class Plain:
                 return None
             feeds[codec.name] = numbers
         return feeds
+
+
+def _is_id(value: Any) -> bool:
+    return value.__class__ is str and len(value) <= REQUEST_ID_LENGTH_MAX

@@ -64,7 +64,10 @@ bodies = st.fixed_dictionaries(
             max_size=2,
         )
     },
-    optional={"id": st.just("a"), "outputs": st.just([{"name": "y"}])},
+    optional={
+        "id": st.sampled_from(["a", 'ü"', "", 1, None, "x" * 300]),
+        "outputs": st.just([{"name": "y"}]),
+    },
 )
 
 
@@ -86,9 +89,9 @@ def test_whatever_it_answers_is_what_the_ordinary_way_answers(desk, served, body
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(numbers, min_size=2, max_size=2))
-def test_a_plain_request_of_a_known_shape_is_answered(desk, served, row):
-    body = body_of(row, shape=[1, 2])
+@given(st.lists(numbers, min_size=2, max_size=2), st.sampled_from([{}, {"id": "a"}]))
+def test_a_plain_request_of_a_known_shape_is_answered(desk, served, row, named):
+    body = {**named, **body_of(row, shape=[1, 2])}
     expected = ordinarily(desk, served, body)
 
     assert served.plain.answer(body, until()).body == expected
