@@ -8,7 +8,9 @@ import time
 from typing import TYPE_CHECKING, Final, Protocol
 
 from gpu_workers.interruption import POLL_S, UNREACHABLE_S, Interruption, watch
-from gpu_workers.metadata import MetadataError
+from gpu_workers.lifecycle import AutoScalingLifecycle
+from gpu_workers.metadata import InstanceMetadata, MetadataError
+from shared.aws import make_client
 from shared.errors import LanewayError
 
 if TYPE_CHECKING:
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
 
     from gpu_workers.lifecycle import Lifecycle
     from gpu_workers.metadata import Metadata
+    from shared.settings import WorkerSettings
 
+EC2: Final = "ec2"
 INSTANCE_ID_PATH: Final = "/latest/meta-data/instance-id"
 JOIN_S: Final = 5.0
 
@@ -96,3 +100,25 @@ class Watcher:
 
     def _unreachable(self, for_s: float) -> None:
         self._report("metadata_unreachable", 1, for_s=f"{for_s:.0f}")
+
+
+def make_watcher(
+    settings: WorkerSettings, *, drain: Callable[[float], None], report: Report
+) -> Watcher | None:
+    """The watcher of a worker on an instance; None elsewhere, where SIGTERM is all that comes."""
+    if settings.platform != EC2:
+        return None
+    lifecycle = None
+    if settings.autoscaling_group and settings.lifecycle_hook:
+        lifecycle = AutoScalingLifecycle(
+            make_client("autoscaling"),
+            group=settings.autoscaling_group,
+            hook=settings.lifecycle_hook,
+        )
+    return Watcher(
+        InstanceMetadata(settings.metadata_url),
+        drain=drain,
+        report=report,
+        lifecycle=lifecycle,
+        poll_s=settings.metadata_poll_s,
+    )

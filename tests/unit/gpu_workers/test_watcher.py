@@ -9,8 +9,9 @@ from botocore.stub import Stubber
 from cli.testing.metadata import FakeMetadata, serve_metadata
 from gpu_workers.lifecycle import AutoScalingLifecycle, MemoryLifecycle
 from gpu_workers.metadata import InstanceMetadata
-from gpu_workers.watcher import Watcher
+from gpu_workers.watcher import Watcher, make_watcher
 from shared.errors import UnavailableError
+from shared.settings import WorkerSettings
 
 PATIENCE_S = 10
 
@@ -200,3 +201,30 @@ def test_a_group_that_refuses_is_an_error_of_ours(autoscaling, code):
             AutoScalingLifecycle(autoscaling, group="laneway-prod-heavy", hook="drain").complete(
                 "i-1"
             )
+
+
+@pytest.mark.parametrize("platform", ["local", "fargate"])
+def test_where_there_is_no_instance_nothing_is_watched(platform, drain, reports):
+    settings = WorkerSettings(stage="dev", pool="heavy", platform=platform)
+
+    assert make_watcher(settings, drain=drain, report=reports) is None
+
+
+def test_on_an_instance_the_watch_is_made_of_the_settings(fake, drain, reports, monkeypatch):
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    settings = WorkerSettings(
+        stage="dev",
+        pool="heavy",
+        platform="ec2",
+        metadata_url=fake.url,
+        metadata_poll_s=0.02,
+        autoscaling_group="laneway-dev-heavy",
+        lifecycle_hook="drain",
+    )
+    watching = make_watcher(settings, drain=drain, report=reports)
+    watching.start()
+
+    fake.interrupt()
+
+    assert drain.began.wait(PATIENCE_S)
+    watching.finish()
