@@ -3,6 +3,7 @@
 
 STAGE ?= dev
 MODELS ?= models
+BROKER ?= sqs
 VENV := .venv
 BIN := $(VENV)/bin
 EMULATOR := .venv-emulator
@@ -29,8 +30,8 @@ help: ## list the verbs
 setup: environment ## fetch the tools and the example models into this folder
 	@$(BIN)/laneway models pull --models $(MODELS)
 
-dev: environment ## run the service on this machine: make dev [MODELS=folder] [LANEWAY_PORT=4566]
-	@exec $(BIN)/laneway dev --models $(MODELS)
+dev: environment ## run the service on this machine: make dev [MODELS=folder] [BROKER=rabbitmq] [LANEWAY_PORT=4566]
+	@exec $(BIN)/laneway dev --models $(MODELS) --broker $(BROKER)
 
 check: environment ## lint, format, types, who may import whom
 	$(BIN)/ruff check .

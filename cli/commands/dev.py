@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,13 @@ PROJECT = Path(__file__).parents[2]
 """The checkout: the stacks, the functions and their environments are in it."""
 
 
+class Broker(StrEnum):
+    """What carries jobs."""
+
+    SQS = "sqs"
+    RABBITMQ = "rabbitmq"
+
+
 def dev(
     models: Annotated[Path, typer.Option(help="The folder of models to serve.")] = Path("models"),
     port: Annotated[
@@ -22,6 +30,10 @@ def dev(
     state: Annotated[
         Path, typer.Option(help="Where the running service is described; one service per folder.")
     ] = PROJECT / ".laneway",
+    broker: Annotated[
+        Broker,
+        typer.Option(help="What carries jobs; a private RabbitMQ is started for `rabbitmq`."),
+    ] = Broker.SQS,
 ) -> None:
     """Run the whole service on this machine."""
     from cli.dev.deploy import Target
@@ -30,6 +42,10 @@ def dev(
     from cli.dev.terminal import Terminal
 
     target = Target(
-        project=PROJECT, models=models.resolve(), state=State(state.resolve()), port=port
+        project=PROJECT,
+        models=models.resolve(),
+        state=State(state.resolve()),
+        port=port,
+        broker=broker.value,
     )
     serve(target, Terminal(console()))

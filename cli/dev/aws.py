@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
 
     from cli.dev.state import AwsAccess
 
@@ -23,6 +24,7 @@ class Clients:
     logs: CloudWatchLogsClient
     tables: DynamoDBClient
     apis: ApiGatewayV2Client
+    secrets: SecretsManagerClient
 
 
 def connect(access: AwsAccess) -> Clients:
@@ -41,6 +43,7 @@ def connect(access: AwsAccess) -> Clients:
         logs=session.client("logs", endpoint_url=url),
         tables=session.client("dynamodb", endpoint_url=url),
         apis=session.client("apigatewayv2", endpoint_url=url),
+        secrets=session.client("secretsmanager", endpoint_url=url),
     )
 
 

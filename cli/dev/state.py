@@ -32,6 +32,16 @@ class AwsAccess:
     secret_access_key: str
     region: str
 
+    def to_env(self) -> dict[str, str]:
+        """The variables from which an SDK reads this."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_ACCESS_KEY_ID": self.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
+            "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
@@ -41,6 +51,9 @@ class Running:
     api_key: str
     aws: AwsAccess
     queues: Mapping[str, str] = field(default_factory=dict)
+    """Where jobs are dropped: URLs of SQS, or names in RabbitMQ."""
+    broker: Mapping[str, str] = field(default_factory=dict)
+    """`url` of the RabbitMQ that the queues are in; empty: they are on SQS."""
     buckets: Mapping[str, str] = field(default_factory=dict)
     tables: Mapping[str, str] = field(default_factory=dict)
 
@@ -102,6 +115,14 @@ class State:
     def _clean(self) -> None:
         self.dev_json.unlink(missing_ok=True)
         guard.empty(self.folder / "tmp")
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 on which nobody listens now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def require_free_port(port: int) -> None:

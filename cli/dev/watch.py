@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from watchfiles import Change
 
-WATCHED: Final = ("functions", "shared", "stacks", "layers", "app.py", "cdk.json")
+WATCHED: Final = ("functions", "shared", "gpu_workers", "stacks", "layers", "app.py", "cdk.json")
 QUIET_MS: Final = 300
 """Changes closer together than this are one: editors and exporters write in several steps."""
 _TICK_MS: Final = 500

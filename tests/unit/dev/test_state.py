@@ -33,6 +33,7 @@ def test_what_is_published_has_every_member_and_is_for_its_owner_alone(tmp_path)
             "region": "r",
         },
         "queues": {},
+        "broker": {},
         "buckets": {},
         "tables": {"keys": "t"},
     }
