@@ -114,6 +114,15 @@ class Sessions(Generic[T]):
         lease.last_use = next(self._ticks)
         return lease.model
 
+    def has(self, name: str, version: str) -> bool:
+        """Whether the model is in memory; it may be loaded, or gone, a moment later."""
+        return (name, version) in self._leases
+
+    def fits(self, name: str, version: str) -> bool:
+        """Whether the model can be loaded without another one going."""
+        with self._lock:
+            return self._size_bytes() + self._estimate_bytes(name, version) <= self._budget_bytes
+
     def loaded(self) -> list[tuple[str, str]]:
         """The models in memory, least recently used first."""
         with self._lock:

@@ -76,6 +76,8 @@ class ChunkWorker:
     """Told of exceptions that no error of ours foresees."""
     monotonic: Callable[[], float] = time.monotonic
     """By which a run sees that its time is over."""
+    block_lines: int = BLOCK_LINES
+    """Between two looks at that clock."""
 
 
 class ChunkRunner:
@@ -221,7 +223,7 @@ class _Run:
         row, chunk = self._row, self._chunk
         start = chunk.next.offset
         pieces = self._worker.objects.read(row.input, start=start, end=chunk.end, etag=row.etag)
-        for block in read_blocks(pieces, lines_max=BLOCK_LINES):
+        for block in read_blocks(pieces, lines_max=self._worker.block_lines):
             first = block.lines[0]
             if start == self._at.offset == 0 and first is not None:
                 block.lines[0] = first.removeprefix(BOM)

@@ -1,0 +1,91 @@
+"""`python -m gpu_workers`: one process for one device, told by its environment.
+
+exit code 0   it was told to end, and drained
+          1   a defect ended it, after what was in hand was handed back
+          2   its settings or its package are wrong; standard error says how
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from gpu_workers.assembly import AssemblyError, open_core
+from gpu_workers.health import answering
+from gpu_workers.telemetry import WorkerTelemetry
+from gpu_workers.watcher import make_watcher
+from gpu_workers.worker import GpuWorker
+from shared.catalog import load_catalog
+from shared.inference.providers import DeviceError
+from shared.settings import SettingError, WorkerSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DRAINED: Final = 0
+BROKEN: Final = 1
+MISCONFIGURED: Final = 2
+GAUGE_S: Final = 60.0
+
+
+def main() -> int:
+    """Work until a signal or the instance's metadata says that it is over."""
+    try:
+        settings = WorkerSettings.from_env(os.environ)
+        catalog = load_catalog(Path(settings.models) / "catalog.json")
+    except (SettingError, OSError, ValueError, KeyError) as error:
+        return _refuse(error)
+    owner = f"{socket.gethostname()}-{os.getpid()}"
+    telemetry = WorkerTelemetry(
+        stage=settings.stage, pool=settings.pool, worker=owner, log_level=settings.log_level
+    )
+    try:
+        with open_core(settings, catalog=catalog, owner=owner, reporter=telemetry) as core:
+            return _serve(GpuWorker(core), settings, telemetry)
+    except (AssemblyError, DeviceError) as error:
+        return _refuse(error)
+
+
+def _serve(worker: GpuWorker, settings: WorkerSettings, telemetry: WorkerTelemetry) -> int:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: _in_thread(lambda: worker.drain(settings.drain_s)))
+    watcher = make_watcher(settings, drain=worker.drain, report=telemetry.count)
+    checks = {"/health/live": worker.live, "/health/ready": worker.ready}
+    ended = threading.Event()
+    _in_thread(lambda: _gauge(worker, telemetry, ended))
+    with answering(settings.health_port, checks) as port:
+        telemetry.logger.info("started", extra={"health_port": port, "device": settings.device})
+        if watcher is not None:
+            watcher.start()
+        worker.run()
+        ended.set()
+        telemetry.count("drain_ms", worker.drained_ms())
+        if watcher is not None:
+            watcher.finish()
+    telemetry.logger.info("ended", extra={"worker": worker.core.owner})
+    return DRAINED if worker.failure is None else BROKEN
+
+
+def _gauge(worker: GpuWorker, telemetry: WorkerTelemetry, ended: threading.Event) -> None:
+    """How busy the device was, each minute."""
+    while not ended.wait(GAUGE_S):
+        telemetry.count("device_busy", round(100 * worker.device.busy.fraction(), 1))
+
+
+def _in_thread(target: Callable[[], None]) -> None:
+    """A signal may come while the main thread holds a lock that the work needs."""
+    threading.Thread(target=target, daemon=True).start()
+
+
+def _refuse(error: Exception) -> int:
+    sys.stderr.write(f"gpu_workers cannot start: {error}\n")
+    return MISCONFIGURED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

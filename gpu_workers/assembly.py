@@ -1,0 +1,213 @@
+"""Puts the worker together from its settings and its pool's package."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from gpu_workers.core import CHUNKS, ORDER, Core
+from shared.aws import make_client
+from shared.inference.loading import open_sessions
+from shared.inference.providers import open_device
+from shared.inference.warming import warm_up
+from shared.jobs.batches.run_chunk import ChunkRunner, ChunkWorker
+from shared.jobs.clock import system_clock
+from shared.jobs.parallel import Parallel
+from shared.jobs.rules import JobRules
+from shared.jobs.submit import Jobs
+from shared.jobs.work import Worker
+from shared.limits import MIB
+from shared.queues.sqs import SqsQueue
+from shared.results.batches_dynamodb import DynamoBatchStore
+from shared.results.dynamodb import DynamoJobStore
+from shared.results.objects_s3 import S3ObjectStore
+from shared.results.s3 import S3PayloadStore
+from shared.routing.lane import GPU
+from shared.schema.compiled import load_validators
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from shared.catalog import Catalog
+    from shared.inference.pipeline import ServedModel
+    from shared.inference.sessions import Sessions
+    from shared.jobs.facts import Reporter
+    from shared.queues.protocol import Queue
+    from shared.queues.rabbitmq import RabbitBroker
+    from shared.settings import WorkerSettings
+
+LONG_POLL_READ_TIMEOUT_S: Final = 15.0
+"""Of the client that receives: longer than its calls wait, and than a slow answer after that."""
+CHUNK_LINES: Final = 64
+"""Lines of a chunk between two looks at who waits: heavy models take long for each."""
+
+
+class AssemblyError(ValueError):
+    """The settings name something that does not fit the package or the stage."""
+
+
+@contextmanager
+def open_core(
+    settings: WorkerSettings, *, catalog: Catalog, owner: str, reporter: Reporter
+) -> Iterator[Core]:
+    """The worker's parts over its stage's services; nothing is loaded or received yet."""
+    sessions = _sessions(settings, catalog)
+    sqs = make_client("sqs", read_timeout_s=LONG_POLL_READ_TIMEOUT_S)
+    with _opened_queues(settings, sqs, catalog) as queues:
+        events = SqsQueue(sqs, url=settings.webhooks_queue) if settings.webhooks_queue else None
+        worker = _worker(settings, sessions, queues, events, catalog=catalog, reporter=reporter)
+        consumed = {
+            name: queues[settings.pool, name]
+            for name in ORDER
+            if (settings.pool, name) in queues and (name != CHUNKS or settings.batches_table)
+        }
+        if not consumed:
+            raise AssemblyError(f"QUEUES has no queue of pool {settings.pool!r}")
+        core = Core(
+            worker=worker,
+            queues=consumed,
+            owner=owner,
+            lease_s=settings.lease_s,
+            chunk_s=settings.chunk_s,
+        )
+        if CHUNKS in consumed:
+            core.chunks = _chunk_runner(settings, worker, core, sqs)
+        try:
+            yield core
+        finally:
+            worker.parallel.close()
+
+
+def _sessions(settings: WorkerSettings, catalog: Catalog) -> Sessions[ServedModel]:
+    def warm(served: ServedModel) -> None:
+        warm_up(served.session, (1, catalog.model(served.name).max_batch_size))
+
+    return open_sessions(
+        Path(settings.models),
+        catalog,
+        budget_bytes=settings.device_memory_mib * MIB,
+        threads=settings.run_threads or len(os.sched_getaffinity(0)),
+        device=open_device(settings.device, engine_cache=settings.engine_cache),
+        then=warm,
+    )
+
+
+def _worker(
+    settings: WorkerSettings,
+    sessions: Sessions[ServedModel],
+    queues: Mapping[tuple[str, str], Queue],
+    events: Queue | None,
+    *,
+    catalog: Catalog,
+    reporter: Reporter,
+) -> Worker:
+    clock = system_clock
+    store = DynamoJobStore(make_client("dynamodb"), table=settings.jobs_table, clock=clock)
+    payloads = S3PayloadStore(make_client("s3"), bucket=settings.bucket)
+    rules = JobRules.of(settings)
+    elsewhere = {
+        model: pool for pool, models in settings.models_elsewhere.items() for model in models
+    }
+    return Worker(
+        pool=settings.pool,
+        catalog=catalog,
+        sessions=sessions,
+        store=store,
+        payloads=payloads,
+        jobs=Jobs(
+            catalog=catalog,
+            store=store,
+            payloads=payloads,
+            queues=queues,
+            rules=rules,
+            clock=clock,
+        ),
+        rules=rules,
+        queues=queues,
+        validate=load_validators(catalog.validators).inference_request,
+        clock=clock,
+        parallel=Parallel(threads=settings.threads),
+        reporter=reporter,
+        tenant=settings.tenant,
+        elsewhere=elsewhere,
+        events=events,
+        lane="gpu" if any(m.compute == GPU for m in catalog.models.values()) else "queue",
+    )
+
+
+def _chunk_runner(settings: WorkerSettings, worker: Worker, core: Core, sqs: Any) -> ChunkRunner:
+    reporter = worker.reporter
+    return ChunkRunner(
+        ChunkWorker(
+            catalog=worker.catalog,
+            sessions=worker.sessions,
+            validate=worker.validate,
+            batches=DynamoBatchStore(make_client("dynamodb"), table=settings.batches_table),
+            objects=S3ObjectStore(make_client("s3"), bucket=settings.bucket),
+            chunks=core.queues[CHUNKS],
+            finish=SqsQueue(sqs, url=settings.finish_queue),
+            clock=worker.clock,
+            timeout_s=worker.rules.timeout_s,
+            report=lambda error: reporter.defect(error, None),
+            monotonic=core.chunk_clock,
+            block_lines=CHUNK_LINES,
+        )
+    )
+
+
+@contextmanager
+def _opened_queues(
+    settings: WorkerSettings, sqs: Any, catalog: Catalog
+) -> Iterator[Mapping[tuple[str, str], Queue]]:
+    """Every pool's queues, by pool and name: URLs are on SQS, other names in RabbitMQ."""
+    named = {
+        (pool, name): place
+        for pool, places in settings.queues.items()
+        for name, place in places.items()
+    }
+    dead = {(settings.pool, name): place for name, place in settings.dead_letters.items()}
+    queues: dict[tuple[str, str], Queue] = {
+        key: SqsQueue(sqs, url=place, dead_letter_url=dead.get(key))
+        for key, place in named.items()
+        if _is_url(place)
+    }
+    rabbit = {key: place for key, place in named.items() if not _is_url(place)}
+    if not rabbit:
+        yield queues
+        return
+    with _broker(settings) as broker:
+        broker.declare(sorted(rabbit.values()))
+        largest = max((model.max_batch_size for model in catalog.models.values()), default=1)
+        for key, place in rabbit.items():
+            queues[key] = broker.queue(
+                place, prefetch=2 * largest, visibility_s=2 * settings.lease_s
+            )
+        yield queues
+
+
+def _broker(settings: WorkerSettings) -> RabbitBroker:
+    from shared.queues.rabbitmq import (  # noqa: PLC0415  most stages have no broker
+        AmqpSettings,
+        RabbitBroker,
+    )
+    from shared.queues.rabbitmq.settings import read_settings  # noqa: PLC0415  as above
+
+    name = f"laneway-{settings.stage}-{settings.pool}-worker"
+    try:
+        if settings.amqp_secret:
+            client = make_client("secretsmanager")
+            secret = settings.amqp_secret
+            return RabbitBroker(read_settings(client, secret, url=settings.amqp_url, name=name))
+        ca_file = settings.amqp_ca_file or None
+        return RabbitBroker(AmqpSettings(url=settings.amqp_url, ca_file=ca_file, name=name))
+    except ValueError as error:
+        raise AssemblyError(
+            f"a queue is in RabbitMQ, and AMQP_SECRET or AMQP_URL does not say where: {error}"
+        ) from error
+
+
+def _is_url(place: str) -> bool:
+    return urlsplit(place).scheme in ("http", "https")

@@ -1,0 +1,147 @@
+"""Jobs that are ready to run, put together into stacks while the device is busy.
+
+A stack is of one model, version and signature. It runs when it is full, or when its oldest job has
+waited `max_delay_ms`; which one is next, the rota says. A stack with room left takes what fits of
+the same kind from other queues, where they wait as well.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from threading import Condition
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable, Sequence
+
+    from gpu_workers.hand import Held
+    from gpu_workers.rota import Rota
+    from shared.inference.batching import Stacker
+    from shared.inference.pipeline import Prepared, ServedModel
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ready:
+    """A job whose tensors wait for the device, or a chunk of a batch."""
+
+    held: Held
+    prepared: Prepared | None = None
+    """None: a chunk, which prepares its lines itself."""
+    served: ServedModel | None = None
+    stacker: Stacker | None = None
+    key: Hashable | None = None
+    """What jobs of one stack have in common; None: it runs alone."""
+    rows: int = 1
+    rows_max: int = 1
+    delay_s: float = 0.0
+    since_s: float = field(default_factory=time.monotonic)
+
+
+Stack = list[Ready]
+_Groups = dict["Hashable", deque[Ready]]
+
+
+class Backlog:
+    """What is ready, by queue and kind. `add` from any thread, `next` from the device's."""
+
+    def __init__(self, rota: Rota, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rota = rota
+        self._clock = clock
+        self._groups: dict[str, _Groups] = {queue: {} for queue in rota.queues}
+        self._changed = Condition()
+
+    def add(self, items: Iterable[Ready]) -> None:
+        """These may run."""
+        with self._changed:
+            for item in items:
+                key = item if item.key is None else item.key
+                self._groups[item.held.queue].setdefault(key, deque()).append(item)
+            self._changed.notify_all()
+
+    def next(self, timeout_s: float) -> Stack:
+        """The next stack, as soon as one is due; empty after `timeout_s`, or when it is woken."""
+        with self._changed:
+            stack = self._choose()
+            if not stack:
+                self._changed.wait(min(timeout_s, self._due_in_s(timeout_s)))
+                stack = self._choose()
+            return stack
+
+    def take_all(self) -> Stack:
+        """Everything that waits, which is not going to run."""
+        with self._changed:
+            items = [
+                item
+                for groups in self._groups.values()
+                for group in groups.values()
+                for item in group
+            ]
+            for groups in self._groups.values():
+                groups.clear()
+            return items
+
+    def holds(self, *, above: str | None = None) -> bool:
+        """Whether anything waits; `above`: on a queue that is taken before this one."""
+        queues = self._rota.queues
+        with self._changed:
+            return any(
+                self._groups[name] for name in queues[: queues.index(above) if above else None]
+            )
+
+    def wake(self) -> None:
+        """End the wait of `next`."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def _choose(self) -> Stack:
+        now_s = self._clock()
+        due = {name: self._due(groups, now_s) for name, groups in self._groups.items()}
+        queue = self._rota.choose({name for name, key in due.items() if key is not None})
+        if queue is None:
+            return []
+        key = due[queue]
+        first = self._groups[queue][key][0]
+        stack: Stack = []
+        rows = 0
+        for name in (queue, *(other for other in self._rota.queues if other != queue)):
+            rows = self._fill(stack, name, key, rows, first.rows_max)
+        return stack
+
+    def _fill(self, stack: Stack, queue: str, key: Hashable, rows: int, rows_max: int) -> int:
+        group = self._groups[queue].get(key)
+        while group and (not stack or rows + group[0].rows <= rows_max):
+            item = group.popleft()
+            stack.append(item)
+            rows += item.rows
+        if group is not None and not group:
+            del self._groups[queue][key]
+        return rows
+
+    def _due(self, groups: _Groups, now_s: float) -> Hashable | None:
+        """The kind of which a stack is full or has waited long enough: the oldest of those."""
+        found = [
+            (group[0].since_s, number, key)
+            for number, (key, group) in enumerate(groups.items())
+            if _is_full(group) or group[0].since_s + group[0].delay_s <= now_s
+        ]
+        return min(found)[2] if found else None
+
+    def _due_in_s(self, default_s: float) -> float:
+        """Until the next stack is due without being full."""
+        at_s = [
+            group[0].since_s + group[0].delay_s
+            for groups in self._groups.values()
+            for group in groups.values()
+        ]
+        return max(0.0, min(at_s) - self._clock()) if at_s else default_s
+
+
+def _is_full(group: Sequence[Ready]) -> bool:
+    rows = 0
+    for item in group:
+        rows += item.rows
+        if rows >= item.rows_max:
+            return True
+    return False

@@ -1,0 +1,240 @@
+"""From a queue to the backlog: receives, claims, loads inputs, makes tensors.
+
+One thread for each queue, so that each waits for messages in one long call. Whatever their queue,
+the inputs of one job at a time are prepared: a transform's `preprocess` is never called twice at once.
+"""
+
+from __future__ import annotations
+
+import threading
+from random import random
+from typing import TYPE_CHECKING, Final
+
+from gpu_workers.backlog import Ready
+from gpu_workers.core import CHUNKS
+from shared.errors import LanewayError, QueueUnavailableError
+from shared.inference.batching import Stacker
+from shared.jobs.delivery import Outcome, Retry, jitter_s
+from shared.jobs.steps import load_inputs, prepare_all, use_model
+from shared.jobs.taking import Taking
+from shared.jobs.work import Lease, Trouble, Work, waves
+from shared.limits import DECODED_BODY_BYTES_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gpu_workers.core import Core
+    from gpu_workers.hand import Held
+    from shared.queues.protocol import Delivery
+
+    Loaded = list[tuple[Held, bytes]]
+
+WAIT_S: Final = 4.0
+"""One long call for messages; a drain begins when it has ended."""
+ROOM_WAIT_S: Final = 1.0
+DEFECT_S: Final = 5.0
+"""When a message comes again that met a defect of ours."""
+WAVE_BYTES: Final = 32 * 1024 * 1024
+
+
+class Intake:
+    """What turns deliveries of any queue into ready jobs. Shared by the receivers' threads."""
+
+    def __init__(self, core: Core, loader: Loader) -> None:
+        self._core = core
+        self._loader = loader
+        self._preparing = threading.Lock()
+
+    def take(self, queue: str, deliveries: Sequence[Delivery]) -> None:
+        """Claim the jobs of these deliveries and get them ready, or end them here."""
+        held = self._core.hold(queue, deliveries)
+        try:
+            self._take(queue, held)
+        except Exception as error:  # noqa: BLE001  what is in hand must not be kept for ever
+            self._core.worker.reporter.defect(error, None)
+            left = [item for item in held if not item.placed and not item.ending]
+            self._core.settling.hand_back(left, after=Retry(DEFECT_S + jitter_s()))
+
+    def _take(self, queue: str, held: Sequence[Held]) -> None:
+        first, later = self._claim(queue, held)
+        if later:
+            self._core.settling.park(later)
+            for item in later:
+                item.placed = True
+            self._core.again.extend(later)
+        by_work = {item.work: item for item in first if item.work is not None}
+        for wave in waves(
+            list(by_work), budget_bytes=WAVE_BYTES, unknown_bytes=DECODED_BODY_BYTES_MAX
+        ):
+            self._load([by_work[work] for work in wave])
+
+    def prepare(self, loaded: Loaded) -> None:
+        """Make the tensors of jobs of one model, which is loaded now if it is not."""
+        core = self._core
+        by_work = {item.work: item for item, _ in loaded if item.work is not None}
+        lease = use_model(core.worker, list(by_work))
+        if isinstance(lease, list):
+            core.settling.fail([(by_work[work], error) for work, error in lease])
+            return
+        with lease as served, self._preparing:
+            model = core.worker.catalog.model(served.name)
+            stacker = Stacker(served, rows_max=model.max_batch_size)
+            pairs = [(item.work, data) for item, data in loaded if item.work is not None]
+            ready, failed = prepare_all(core.worker, served, pairs)
+            items = []
+            for work, prepared in ready:
+                held = by_work[work]
+                held.placed = True
+                held.model = core.worker.sessions.use(served.name, served.version)
+                signature, rows = stacker.signature(prepared)
+                items.append(
+                    Ready(
+                        held=held,
+                        prepared=prepared,
+                        served=served,
+                        stacker=stacker,
+                        key=None if signature is None else (*work.model, signature),
+                        rows=rows,
+                        rows_max=model.max_batch_size,
+                        delay_s=model.max_delay_ms / 1000,
+                    )
+                )
+        core.settling.fail([(by_work[work], error) for work, error in failed])
+        core.backlog.add(items)
+
+    def _claim(self, queue: str, held: Sequence[Held]) -> tuple[list[Held], list[Held]]:
+        """Those that are ours now, first attempts and later ones; the others are ended."""
+        core = self._core
+        lease = Lease(core.owner, core.worker.clock() + core.lease_s)
+        taking = Taking(core.worker, queue=queue, lease=lease)
+        taken = core.worker.parallel.map(
+            lambda place: taking.take(place, held[place].delivery), range(len(held))
+        )
+        first: list[Held] = []
+        later: list[Held] = []
+        ended: list[tuple[Held, Outcome]] = []
+        for item, found in zip(held, taken, strict=True):
+            if isinstance(found, Work):
+                item.work, item.until = found, lease.until
+                (first if found.row.attempt == 1 else later).append(item)
+            elif isinstance(found, Trouble):
+                core.outage.met()
+                ended.append((item, Retry(core.outage.pause_s + jitter_s())))
+            else:
+                ended.append((item, found))
+        core.settling.conclude(ended)
+        return first, later
+
+    def _load(self, held: list[Held]) -> None:
+        """Fetch inputs, then prepare those whose models are loaded; the others wait for theirs."""
+        core = self._core
+        while not core.hand.hold_bytes(held, wait_s=ROOM_WAIT_S):
+            if core.draining.is_set():
+                core.settling.hand_back(held)
+                return
+        by_work = {item.work: item for item in held if item.work is not None}
+        loaded, failed = load_inputs(core.worker, list(by_work))
+        core.settling.fail([(by_work[work], error) for work, error in failed])
+        groups: dict[tuple[str, str], Loaded] = {}
+        for work, data in loaded:
+            groups.setdefault(work.model, []).append((by_work[work], data))
+        for model, members in groups.items():
+            if core.worker.sessions.has(*model):
+                self.prepare(members)
+            else:
+                self._loader.put(members)
+
+
+class Receiver:
+    """One queue's thread. `ahead`: how many deliveries of it wait here at most."""
+
+    def __init__(self, core: Core, intake: Intake, queue: str, *, ahead: int) -> None:
+        self._core = core
+        self._intake = intake
+        self._name = queue
+        self._queue = core.queues[queue]
+        self._ahead = ahead
+
+    def run(self) -> None:
+        """Until the worker drains."""
+        core = self._core
+        while not core.draining.is_set():
+            core.outage.wait(core.draining)
+            core.gate.wait(ROOM_WAIT_S)
+            room = self._ahead - core.hand.waiting(self._name)
+            if room <= 0 or not core.gate.is_set():
+                core.hand.wait(ROOM_WAIT_S)
+                continue
+            try:
+                self._receive(room)
+            except QueueUnavailableError:
+                core.draining.wait(1.0 + random())  # noqa: S311  spreads load, guards nothing
+            except LanewayError as error:
+                core.worker.reporter.defect(error, None)
+
+    def _receive(self, room: int) -> None:
+        core = self._core
+        deliveries = self._queue.receive(limit=room, wait_s=WAIT_S)
+        if not deliveries:
+            return
+        if core.draining.is_set():
+            core.settling.hand_back(core.hold(self._name, deliveries))
+        elif self._name == CHUNKS:
+            core.backlog.add([Ready(held=item) for item in core.hold(self._name, deliveries)])
+        else:
+            self._intake.take(self._name, deliveries)
+
+
+class Loader:
+    """Loads models beside everything else, with the jobs that wait for them."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._waiting: list[Loaded] = []
+        self._changed = threading.Condition()
+
+    def put(self, loaded: Loaded) -> None:
+        """These jobs, all of one model, wait for it."""
+        with self._changed:
+            for item, _ in loaded:
+                item.placed = True
+            self._waiting.append(loaded)
+            self._changed.notify_all()
+
+    def run(self, intake: Intake) -> None:
+        """Until the worker drains; the default versions first, as far as they fit."""
+        core = self._core
+        self._warm_up()
+        core.warm.set()
+        while not core.draining.is_set():
+            with self._changed:
+                if not self._waiting:
+                    self._changed.wait(ROOM_WAIT_S)
+                waiting, self._waiting = self._waiting, []
+            for loaded in waiting:
+                if core.draining.is_set():
+                    core.settling.hand_back([item for item, _ in loaded])
+                else:
+                    intake.prepare(loaded)
+        self.hand_back()
+
+    def hand_back(self) -> None:
+        """What waits for a model that is not loaded any more."""
+        with self._changed:
+            waiting, self._waiting = self._waiting, []
+        for loaded in waiting:
+            self._core.settling.hand_back([item for item, _ in loaded])
+
+    def _warm_up(self) -> None:
+        """Load what fits before anybody asks; what cannot be loaded says so to whoever asks."""
+        core = self._core
+        sessions = core.worker.sessions
+        for model in core.worker.catalog.models.values():
+            version = model.version(None)
+            if core.draining.is_set() or not sessions.fits(model.name, version.version):
+                continue
+            try:
+                with sessions.use(model.name, version.version):
+                    pass
+            except LanewayError as error:
+                core.worker.reporter.defect(error, None)

@@ -1,0 +1,162 @@
+"""The worker: threads that receive, run, publish and keep, from `run` until a drain has ended.
+
+    receivers   one a queue: messages become jobs that are ready (`intake`)
+    loader      loads models beside them
+    device      runs stacks (`device`), in the order of the rota (`backlog`)
+    publishers  end what has run (`settling`)
+    heartbeat   extends messages and leases
+
+A drain stops receiving at once, runs what ends in time, aborts the rest, and hands back what was not
+done without charging its attempt.
+"""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from gpu_workers.core import CHUNKS
+from gpu_workers.device import Device, publish
+from gpu_workers.heartbeat import Heartbeat
+from gpu_workers.intake import Intake, Loader, Receiver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gpu_workers.core import Core
+
+PUBLISHERS: Final = 3
+"""Stacks that are published at the same time; `postprocess` is called by one of them at a time."""
+RESERVE_S: Final = 20.0
+"""What a drain keeps of its time to hand back, publish and exit, a fifth of a short one."""
+RESERVE_SHARE: Final = 0.2
+STACKS_AHEAD: Final = 3
+"""Full stacks of each queue that may wait in memory."""
+AHEAD_MAX: Final = 256
+SWITCH_S: Final = 0.0005
+"""How long another thread may keep the device's from Python after a run; the default is ten times that."""
+JOIN_S: Final = 5.0
+
+
+class GpuWorker:
+    """One process, one device, one pool."""
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self.device = Device(core)
+        self.failure: BaseException | None = None
+        """The defect that ended the worker, if one did."""
+        self._heartbeat = Heartbeat(core, self.device.lost)
+        self._loader = Loader(core)
+        self._intake = Intake(core, self._loader)
+        self._answering = threading.Lock()
+        self._stop = threading.Event()
+        self._changed = threading.Condition()
+        self._draining_s = self._ended_s = 0.0
+
+    def ready(self) -> bool:
+        """Whether the models that fit are loaded, and the worker takes jobs."""
+        return self.core.warm.is_set() and not self.core.draining.is_set()
+
+    def live(self) -> bool:
+        """Whether no thread has ended by a defect."""
+        return self.failure is None
+
+    def drain(self, deadline_s: float) -> None:
+        """Stop receiving now, and end within `deadline_s`. Returns at once.
+
+        Again with a sooner deadline, the drain is tightened; a later one is ignored.
+        """
+        reserve_s = min(RESERVE_S, deadline_s * RESERVE_SHARE)
+        limit_s = time.monotonic() + deadline_s - reserve_s
+        with self._changed:
+            self._draining_s = self._draining_s or time.monotonic()
+            self.device.limit_s = min(self.device.limit_s, limit_s)
+            self.core.draining.set()
+            self._changed.notify_all()
+        self.core.gate.set()
+        self.core.wake()
+
+    def drained_ms(self) -> float:
+        """How long the drain took; 0 before it has ended."""
+        return max(0.0, self._ended_s - self._draining_s) * 1000
+
+    def run(self) -> None:
+        """Work until a drain has ended."""
+        switch_s = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_S)
+        try:
+            self._run()
+        finally:
+            sys.setswitchinterval(switch_s)
+
+    def _run(self) -> None:
+        core = self.core
+        receivers = [
+            Receiver(core, self._intake, name, ahead=self._ahead(name)) for name in core.queues
+        ]
+        taking = [
+            self._start(f"receive-{name}", item.run)
+            for name, item in zip(core.queues, receivers, strict=True)
+        ]
+        taking.append(self._start("load", lambda: self._loader.run(self._intake)))
+        device = self._start("device", self.device.run)
+        publishers = [self._start(f"publish-{n}", self._publish) for n in range(PUBLISHERS)]
+        heartbeat = self._start("heartbeat", lambda: self._heartbeat.run(self._stop))
+        core.draining.wait()
+        self._end(taking, device)
+        for _ in publishers:
+            with suppress(queue.Full):
+                self.device.done.put(None, timeout=JOIN_S)
+        for thread in (*publishers, device):
+            thread.join(JOIN_S)
+        core.settling.hand_back(core.hand.all())
+        self._stop.set()
+        heartbeat.join(JOIN_S)
+        self._ended_s = time.monotonic()
+
+    def _end(self, taking: list[threading.Thread], device: threading.Thread) -> None:
+        """See what is in hand to its end, until the drain's time is over."""
+        core = self.core
+        while any(thread.is_alive() for thread in (*taking, device)):
+            with self._changed:
+                left_s = self.device.limit_s - time.monotonic()
+                if left_s <= 0 or self.failure is not None:
+                    break
+                self._changed.wait(min(left_s, 0.05))
+        self.device.stop()
+        device.join(JOIN_S)
+        core.settling.hand_back([item.held for item in core.backlog.take_all()])
+
+    def _publish(self) -> None:
+        while (done := self.device.done.get()) is not None:
+            publish(self.core, done, self._answering)
+
+    def _ahead(self, name: str) -> int:
+        if name == CHUNKS:
+            return 1
+        largest = max(
+            (model.max_batch_size for model in self.core.worker.catalog.models.values()), default=1
+        )
+        return min(AHEAD_MAX, STACKS_AHEAD * largest)
+
+    def _start(self, name: str, target: Callable[[], None]) -> threading.Thread:
+        def guarded() -> None:
+            try:
+                target()
+            except BaseException as error:  # noqa: BLE001  whatever ends a thread ends the worker
+                self._fail(error)
+
+        thread = threading.Thread(target=guarded, name=f"laneway-{name}", daemon=True)
+        thread.start()
+        return thread
+
+    def _fail(self, error: BaseException) -> None:
+        """A defect of ours: what is in hand is handed back, and the process is started anew."""
+        self.core.worker.reporter.defect(error, None)
+        self.failure = self.failure or error
+        self.drain(0.0)
