@@ -43,12 +43,28 @@ def small_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateBroker]:
+def rabbitmq_authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Who vouches for the broker's certificate, which lies beside it."""
+    import trustme  # noqa: PLC0415 - loaded where asked for
+
+    folder = tmp_path_factory.mktemp("authority")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "authority.pem"))
+    issued = authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem
+    issued.write_to_path(str(folder / "broker.pem"))
+    return folder / "authority.pem"
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(
+    tmp_path_factory: pytest.TempPathFactory, rabbitmq_authority: Path
+) -> Iterator[PrivateBroker]:
     """A broker that these tests have for themselves; each takes queues of names of its own."""
     from cli.testing.rabbitmq import PrivateBroker, is_installed  # noqa: PLC0415 - loaded where asked for
 
     if not is_installed():
         message = "RabbitMQ is not installed; on Debian: apt install rabbitmq-server"
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(message)
-    with PrivateBroker(tmp_path_factory.mktemp("rabbitmq")) as broker:
+    folder = tmp_path_factory.mktemp("rabbitmq")
+    with PrivateBroker(folder, certificate=rabbitmq_authority.with_name("broker.pem")) as broker:
         yield broker

@@ -43,6 +43,11 @@ log.file = false
 disk_free_limit.absolute = 50MB
 vm_memory_high_watermark.absolute = 1GB
 """
+_TLS: Final = """\
+listeners.ssl.1 = 127.0.0.1:{port}
+ssl_options.certfile = {file}
+ssl_options.keyfile = {file}
+"""
 
 
 def is_installed() -> bool:
@@ -56,13 +61,19 @@ class PrivateBroker:
     `kill` ends it as a crash would; `start` after either end starts it on the same port and data.
     """
 
-    def __init__(self, folder: Path, *, port: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, port: int | None = None, certificate: Path | None = None
+    ) -> None:
+        """`certificate`: of 127.0.0.1, a chain with its key in one PEM file, to speak TLS as well."""
         self._folder = folder
+        self._certificate = certificate
         self.port = port or _free_port()
+        self._tls_port = _free_port()
         self._node_port = _free_port()
         self._password = secrets.token_urlsafe(12)
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"amqp://{_USER}:{self._password}@127.0.0.1:{self.port}/%2F"
+        self.tls_url = f"amqps://{_USER}:{self._password}@127.0.0.1:{self._tls_port}/%2F"
 
     def __enter__(self) -> Self:
         self.start()
@@ -148,6 +159,8 @@ class PrivateBroker:
         self._scratch.mkdir(parents=True, exist_ok=True)
         self._pid_file.unlink(missing_ok=True)
         told = _CONFIGURATION.format(port=self.port, user=_USER, password=self._password)
+        if self._certificate is not None:
+            told += _TLS.format(port=self._tls_port, file=self._certificate)
         configuration = self._folder / "rabbitmq.conf"
         configuration.touch(mode=0o600)
         configuration.write_text(told)

@@ -52,6 +52,7 @@ class Connection:
         self._failures = 0
         self._retry: Any = None
         self._closing = False
+        self._ended = False
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self.trouble: str | None = None
@@ -60,7 +61,7 @@ class Connection:
     def start(self) -> None:
         """Start the I/O thread, unless it runs; returns at once."""
         with self._starting:
-            if self._thread is None:
+            if self._thread is None and not self._ended:
                 self._thread = threading.Thread(target=self._run, name="laneway-amqp", daemon=True)
                 self._thread.start()
                 self.call(self._connect)
@@ -75,7 +76,8 @@ class Connection:
 
     def call(self, action: Callable[[], None]) -> None:
         """Run `action` on the I/O thread, soon; from any thread. After the end it is not run."""
-        self._loop.add_callback_threadsafe(partial(_guarded, action))
+        if not self._ended:
+            self._loop.add_callback_threadsafe(partial(_guarded, action))
 
     def later(self, delay_s: float, action: Callable[[], None]) -> None:
         """Run `action` after `delay_s`; only on the I/O thread."""
@@ -85,17 +87,26 @@ class Connection:
         """Send what is to be sent, close, and end the thread."""
         with self._starting:
             thread = self._thread
-            if thread is None:
+            if thread is None and not self._ended:
+                self._ended = True
                 self._loop.close()
-                return
-        self.call(self._shut)
-        thread.join(timeout_s)
-        if thread.is_alive():
-            self._loop.add_callback_threadsafe(self._loop.stop)
+        if thread is not None:
+            self.call(self._shut)
+            thread.join(timeout_s)
+            self.call(self._end)
 
     def _run(self) -> None:
-        self._loop.start()
+        while not self._ended:
+            try:
+                self._loop.start()
+            except Exception:
+                _LOGGER.exception("the I/O thread of RabbitMQ failed; connecting anew")
+                self.call(self._abandon)
         self._loop.close()
+
+    def _abandon(self) -> None:
+        if self._pika is not None and self._pika.is_open:
+            self._pika.close()
 
     def _connect(self) -> None:
         self._retry = None
@@ -133,7 +144,7 @@ class Connection:
         for member in self._members:
             _guarded(partial(member.lost, self.trouble))
         if self._closing:
-            self._loop.stop()
+            self._end()
             return
         delay_s = uniform(0.02, min(RECONNECT_S * 2**self._failures, RECONNECT_S_MAX))  # noqa: S311  spreads load, guards nothing
         self._failures = min(self._failures + 1, 10)
@@ -150,9 +161,13 @@ class Connection:
         if self._retry is not None:
             self._loop.remove_timeout(self._retry)
         if self._pika is None:
-            self._loop.stop()
+            self._end()
         elif not self._pika.is_closing and not self._pika.is_closed:
             self._pika.close()
+
+    def _end(self) -> None:
+        self._ended = True
+        self._loop.stop()
 
 
 def _guarded(action: Callable[[], None]) -> None:

@@ -157,6 +157,8 @@ class RabbitQueue:
 
     def _publish(self, outgoing: Outgoing) -> None:
         [ending] = self._publisher.publish([outgoing])
+        if ending == "lost" and self._connection.trouble:
+            raise QueueUnavailableError(f"{self._connection.trouble}; try again later")
         if ending != "confirmed":
             raise QueueUnavailableError(f"queue {outgoing.queue!r}: {_REASONS[ending]}")
 
