@@ -145,8 +145,6 @@ def _bring_workers(service: Service) -> list[str]:
 
 
 def _workers_wanted(service: Service) -> dict[str, WorkerSettings]:
-    if not (service.target.project / "gpu_workers" / "__main__.py").is_file():
-        return {}
     return workers_wanted(
         read_stage(service.clients.functions),
         read_repository(service.target.models),
