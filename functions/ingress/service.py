@@ -1,4 +1,4 @@
-"""What `$default` answers: the Open Inference Protocol except inference, and the way out of mistakes.
+"""What `$default` answers: an address, its method, and whose call it is.
 
 Loads neither numpy nor onnxruntime. The table of addresses is at the end, as it names the answers.
 """
@@ -6,41 +6,26 @@ Loads neither numpy nor onnxruntime. The table of addresses is at the end, as it
 from __future__ import annotations
 
 import re
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import orjson
-
-from functions.api_gateway import HttpRequest, Response, json_response
-from functions.ingress import descriptions
 from functions.ingress.batches import BatchCalls
-from functions.ingress.index import list_index, read_only_ready, why_not_realtime
 from functions.ingress.jobs import JobCalls
-from shared.errors import (
-    MethodNotAllowedError,
-    ModelUnavailableError,
-    NotFoundError,
-    NotSupportedError,
-    UnsupportedClassError,
-)
-from shared.schema.docs_page import docs_headers, docs_html
-from shared.schema.prefer import read_prefer
+from functions.ingress.protocol import SHOWN_PATH_LENGTH, ProtocolCalls
+from shared.errors import MethodNotAllowedError, NotFoundError, NotSupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from functions.ingress.readiness import Health, Readiness
+    from functions.api_gateway import HttpRequest, Response
+    from functions.ingress.readiness import Readiness
     from shared.catalog import Catalog
     from shared.settings import IngressSettings
     from shared.telemetry import RequestFacts
 
-PROBES_AT_ONCE: Final = 8
-_SHOWN_PATH_LENGTH: Final = 200
-
 
 class IngressService:
-    """Answers calls from the catalog of all models and what is known of their pools."""
+    """The calls of the protocol, and those about jobs and batches where the stage keeps any."""
 
     def __init__(
         self,
@@ -55,9 +40,13 @@ class IngressService:
         self._settings = settings
         self._jobs = jobs
         self._batches = batches
-        self._catalog = catalog
-        self._readiness = readiness
-        self._package = package
+        self.protocol = ProtocolCalls(
+            catalog=catalog,
+            readiness=readiness,
+            package=package,
+            public_url=settings.public_url,
+            jobs=lambda: self.jobs,
+        )
 
     def answer(self, request: HttpRequest, facts: RequestFacts) -> Response:
         """The answer to a call; raises a `LanewayError` for one that has none."""
@@ -68,7 +57,7 @@ class IngressService:
             if match is not None and (not route.local_only or self._settings.stage == "local"):
                 return self._call(route, request, match.groupdict())
         raise NotFoundError(
-            f"nothing answers at {request.path[:_SHOWN_PATH_LENGTH]!r}; GET /v2/models lists the "
+            f"nothing answers at {request.path[:SHOWN_PATH_LENGTH]!r}; GET /v2/models lists the "
             "models, and a request goes to POST /v2/models/{name}/infer"
         )
 
@@ -79,86 +68,6 @@ class IngressService:
                 f"{request.method[:20]} is not allowed here; use {allow}", allow=allow
             )
         return route.answer(self, request, **parts)
-
-    def server(self, _: HttpRequest) -> Response:
-        """The server's metadata."""
-        return json_response(descriptions.server_metadata())
-
-    def live(self, _: HttpRequest) -> Response:
-        """This function runs, so the server lives."""
-        return json_response({"live": True})
-
-    def ready(self, _: HttpRequest) -> Response:
-        """200 when every pool with realtime models would answer."""
-        healths = self._pool_healths()
-        errors = [health.error for health in healths.values() if health.error is not None]
-        if errors:
-            raise ModelUnavailableError(f"not ready: {'; '.join(errors)}")
-        return json_response({"live": True, "ready": True})
-
-    def models(self, _: HttpRequest) -> Response:
-        """Names of the models."""
-        return json_response({"models": list(self._catalog.models)})
-
-    def model(self, _: HttpRequest, model: str, version: str | None) -> Response:
-        """A model's metadata."""
-        return json_response(descriptions.model_metadata(*self._catalog.find(model, version)))
-
-    def config(self, _: HttpRequest, model: str, version: str | None) -> Response:
-        """A model's configuration."""
-        return json_response(descriptions.model_config(*self._catalog.find(model, version)))
-
-    def model_ready(self, _: HttpRequest, model: str, version: str | None) -> Response:
-        """200 when the model's pool has its session, or makes it now."""
-        found, served = self._catalog.find(model, version)
-        reason = why_not_realtime(found)
-        if reason is None:
-            health = self._readiness.check(found.pool, model=model, version=served.version)
-            reason = health.error
-        if reason is not None:
-            raise ModelUnavailableError(f"model {model!r} is not ready: {reason}")
-        return json_response({"name": model, "ready": True})
-
-    def index(self, request: HttpRequest, **_: str | None) -> Response:
-        """Every served version with its state."""
-        only_ready = read_only_ready(request.body)
-        return json_response(list_index(self._catalog, self._pool_healths(), only_ready=only_ready))
-
-    def infer(self, request: HttpRequest, model: str, version: str | None) -> Response:
-        """Inference on the spot has its own routes: here is what prefers otherwise, or has none."""
-        preference = read_prefer(request.headers.get("prefer"))
-        if preference is not None:
-            return self.jobs.infer(request, preference, model=model, version=version)
-        found, _served = self._catalog.find(model, version)
-        reason = why_not_realtime(found)
-        if reason is not None:
-            raise UnsupportedClassError(
-                f"model {model!r} cannot answer on the spot: {reason}; send Prefer: respond-async, "
-                "or POST /v2/jobs"
-            )
-        raise NotFoundError(
-            f"model {model!r} answers at POST /v2/models/{model}/infer and "
-            f"/v2/models/{model}/versions/{{version}}/infer, written exactly so"
-        )
-
-    def not_supported(self, request: HttpRequest, **_: str | None) -> Response:
-        """Calls of the protocol that a service without a lasting process cannot keep."""
-        raise NotSupportedError(
-            f"{request.path[:_SHOWN_PATH_LENGTH]} is not offered: statistics are CloudWatch metrics "
-            "(namespace Laneway), models are loaded by a deployment, and functions share no memory "
-            "with callers"
-        )
-
-    def openapi(self, _: HttpRequest) -> Response:
-        """The API's description, with this deployment as its server."""
-        document = orjson.loads((self._package / "openapi.json").read_bytes())
-        if self._settings.public_url:
-            document["servers"] = [{"url": self._settings.public_url}]
-        return json_response(document)
-
-    def docs(self, _: HttpRequest) -> Response:
-        """The page to try the API."""
-        return Response(200, docs_headers(server_url=self._settings.public_url), docs_html())
 
     @property
     def jobs(self) -> JobCalls:
@@ -173,20 +82,6 @@ class IngressService:
         if self._batches is None:
             raise NotSupportedError("this stage keeps no batches: it was deployed without a table")
         return self._batches
-
-    def _pool_healths(self) -> dict[str, Health]:
-        """The health of each pool that has realtime models, asked at the same time."""
-        pools = list(
-            dict.fromkeys(
-                model.pool
-                for model in self._catalog.models.values()
-                if why_not_realtime(model) is None
-            )
-        )
-        if not pools:
-            return {}
-        with ThreadPoolExecutor(max_workers=min(len(pools), PROBES_AT_ONCE)) as threads:
-            return dict(zip(pools, threads.map(self._readiness.check, pools), strict=True))
 
 
 class _Route(NamedTuple):
@@ -212,6 +107,10 @@ def _route(
     return _Route(re.compile(pattern), methods, answer, local_only)
 
 
+def _of_protocol(method: Callable[..., Response]) -> Callable[..., Response]:
+    return lambda service, request, **parts: method(service.protocol, request, **parts)
+
+
 def _of_jobs(method: Callable[..., Response]) -> Callable[..., Response]:
     return lambda service, request, **parts: method(service.jobs, request, **parts)
 
@@ -224,24 +123,26 @@ _JOB: Final = r"/v2/jobs/(?P<job>[^/]+)"
 _BATCH: Final = r"/v2/batches/(?P<batch>[^/]+)"
 
 _ROUTES: Final = (
-    _route(r"/v2", _GET, IngressService.server),
-    _route(r"/v2/health/live", _GET, IngressService.live),
-    _route(r"/v2/health/ready", _GET, IngressService.ready),
-    _route(r"/v2/models", _GET, IngressService.models),
-    _route(r"/v2/models/stats", _GET, IngressService.not_supported),
-    _route(_MODEL, _GET, IngressService.model),
-    _route(rf"{_MODEL}/ready", _GET, IngressService.model_ready),
-    _route(rf"{_MODEL}/config", _GET, IngressService.config),
-    _route(rf"{_MODEL}/infer", _POST, IngressService.infer),
-    _route(rf"{_MODEL}/stats", _GET, IngressService.not_supported),
-    _route(rf"{_MODEL}/trace/setting", _GET_POST, IngressService.not_supported),
-    _route(r"/v2/repository(?:/[^/]+)?/index", _POST, IngressService.index),
-    _route(r"/v2/repository/models/[^/]+/(?:un)?load", _POST, IngressService.not_supported),
-    _route(r"/v2/trace/setting|/v2/logging", _GET_POST, IngressService.not_supported),
+    _route(r"/v2", _GET, _of_protocol(ProtocolCalls.server)),
+    _route(r"/v2/health/live", _GET, _of_protocol(ProtocolCalls.live)),
+    _route(r"/v2/health/ready", _GET, _of_protocol(ProtocolCalls.ready)),
+    _route(r"/v2/models", _GET, _of_protocol(ProtocolCalls.models)),
+    _route(r"/v2/models/stats", _GET, _of_protocol(ProtocolCalls.not_supported)),
+    _route(_MODEL, _GET, _of_protocol(ProtocolCalls.model)),
+    _route(rf"{_MODEL}/ready", _GET, _of_protocol(ProtocolCalls.model_ready)),
+    _route(rf"{_MODEL}/config", _GET, _of_protocol(ProtocolCalls.config)),
+    _route(rf"{_MODEL}/infer", _POST, _of_protocol(ProtocolCalls.infer)),
+    _route(rf"{_MODEL}/stats", _GET, _of_protocol(ProtocolCalls.not_supported)),
+    _route(rf"{_MODEL}/trace/setting", _GET_POST, _of_protocol(ProtocolCalls.not_supported)),
+    _route(r"/v2/repository(?:/[^/]+)?/index", _POST, _of_protocol(ProtocolCalls.index)),
+    _route(
+        r"/v2/repository/models/[^/]+/(?:un)?load", _POST, _of_protocol(ProtocolCalls.not_supported)
+    ),
+    _route(r"/v2/trace/setting|/v2/logging", _GET_POST, _of_protocol(ProtocolCalls.not_supported)),
     _route(
         r"/v2/(?:system|cuda)sharedmemory(?:/region/[^/]+)?/(?:status|register|unregister)",
         _GET_POST,
-        IngressService.not_supported,
+        _of_protocol(ProtocolCalls.not_supported),
     ),
     _route(r"/v2/jobs", _GET_POST, _of_jobs(JobCalls.collection)),
     _route(_JOB, ("GET", "PUT"), _of_jobs(JobCalls.job)),
@@ -252,7 +153,7 @@ _ROUTES: Final = (
     _route(_BATCH, _GET, _of_batches(BatchCalls.batch)),
     _route(rf"{_BATCH}/cancel", _POST, _of_batches(BatchCalls.cancel)),
     _route(rf"{_BATCH}/retry", _POST, _of_batches(BatchCalls.retry)),
-    _route(r"/openapi\.json", _GET, IngressService.openapi, local_only=True),
-    _route(r"/docs", _GET, IngressService.docs, local_only=True),
+    _route(r"/openapi\.json", _GET, _of_protocol(ProtocolCalls.openapi), local_only=True),
+    _route(r"/docs", _GET, _of_protocol(ProtocolCalls.docs), local_only=True),
 )
 """First match wins, so `stats` as a model's name is the reserved word that the protocol made it."""
