@@ -106,3 +106,31 @@ def test_every_laneway_command_exists():
 def test_every_linked_file_exists():
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (PROJECT / target).exists(), target
+
+
+def test_the_costs_are_those_of_the_page_about_them():
+    page = (PROJECT / "docs" / "costs.md").read_text()
+    [row] = [line for line in page.splitlines() if line.startswith("| **USD a month**")]
+    _local, dev, prod = re.findall(r"\*\*(?:about )?(\d+)\*\*", row)
+    said = " ".join(README.split())
+    assert f"`dev` costs about {dev} USD a month and `prod` about {prod}:" in said
+    assert re.search(r"prices of (\w+ \d{4})", said)[1] in page
+
+
+def test_a_model_may_be_added_and_followed_by_a_version_as_described(tmp_path, monkeypatch):
+    own = PROJECT / "models" / "breast-cancer" / "1" / "model.onnx"
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        added = CliRunner().invoke(app, ["models", "add", str(own), "--name", "churn"])
+        assert added.exit_code == 0, added.output
+    used = CliRunner().invoke(app, ["models", "use", "churn", "2"])
+    assert "packaged: 2, 1" in used.output
+    with start_service(tmp_path / "models") as running:
+        (tmp_path / "request.json").write_text(json.dumps({"features": [[0.5] * 30]}))
+        result = CliRunner().invoke(
+            app,
+            ["infer", "churn", "--input", "request.json", "--endpoint", running.url],
+            env={"LANEWAY_API_KEY": running.api_key},
+        )
+    assert result.exit_code == 0, result.output
+    assert "churn version 2" in result.output
