@@ -50,6 +50,7 @@ def submit_to_queue(
     outputs: Sequence[str] | None = None,
     binary: bool = True,
     place: str | None = None,
+    tenant: str = "default",
     sqs: SQSClient | None = None,
     s3: S3Client | None = None,
     **options: Unpack[QueueOptions],
@@ -58,7 +59,8 @@ def submit_to_queue(
 
     `inputs`: name -> array or `Tensor`; plain lists carry no datatype, and nobody is asked here. One
     that a message cannot hold is written under `place`, an `s3://bucket/prefix/` that the tenant may
-    name. Raises `InputError` before anything is sent, and botocore's errors from AWS itself.
+    name. `tenant`: the queue's; SQS keeps what others send waiting for no flood of it, and whose the
+    job is follows from the queue alone. Raises `InputError` before anything is sent, and botocore's errors from AWS itself.
     """
     job_id = options.get("id") or uuid4().hex
     known = {name: value for name, value in options.items() if value is not None} | {"id": job_id}
@@ -67,7 +69,9 @@ def submit_to_queue(
     if len(message) > SQS_MESSAGE_BYTES and isinstance(source, JobInput):
         stored = _stored(source, _uri(place, job_id, len(message)), s3 or boto3.client("s3"))
         message = _message(model, stored, known)
-    (sqs or boto3.client("sqs")).send_message(QueueUrl=queue_url, MessageBody=message)
+    (sqs or boto3.client("sqs")).send_message(
+        QueueUrl=queue_url, MessageBody=message, MessageGroupId=tenant
+    )
     return job_id
 
 

@@ -35,9 +35,9 @@ def entered(stage, worker):
     return (stage.folder / f"entered-{worker.pid}").exists()
 
 
-def start_held(stage):
+def start_held(stage, **variables):
     """A worker that will stand still in its first job of `slow`."""
-    worker = stage.start("worker")
+    worker = stage.start("worker", **variables)
     hold(stage, worker)
     wait_for(worker.ready, what="the worker is ready")
     return worker

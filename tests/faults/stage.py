@@ -132,7 +132,10 @@ class Stage:
             catalog=self.catalog,
             store=self.store,
             payloads=self.payloads,
-            queues={("shared", "async"): self.queue},
+            queues={
+                ("shared", kind): SqsQueue(self.sqs, url=self.urls[kind])
+                for kind in ("async", "batch")
+            },
             rules=JobRules.of(self.worker_settings),
             clock=time.time,
         )

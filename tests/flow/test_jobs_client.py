@@ -261,6 +261,21 @@ def test_a_message_sent_twice_under_one_id_is_one_job(service, client, sqs):
     assert [job.id for job in client.jobs()].count(name) == 1
 
 
+def test_a_message_is_fair_to_the_other_tenants_of_its_queue(service, sqs):
+    url = service.resources.queues["shared"]["batch"]
+
+    submit_to_queue(url, "scale", {"x": ROWS}, sqs=sqs)
+    submit_to_queue(url, "scale", {"x": ROWS}, sqs=sqs, tenant="acme")
+
+    received = sqs.receive_message(
+        QueueUrl=url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["MessageGroupId"]
+    )["Messages"]
+    groups = [message["Attributes"]["MessageGroupId"] for message in received]
+    assert sorted(groups) == ["acme", "default"]
+    for message in received:
+        sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+
+
 def test_an_input_past_the_message_limit_is_claim_checked_to_s3(service, client, sqs):
     x = np.ones((200_000, 2), np.float32)
     url, s3 = service.resources.queues["shared"]["async"], service.resources.s3

@@ -188,6 +188,16 @@ def test_a_received_message_is_invisible_until_its_visibility_lapses(bench):
     assert (again.message_id, again.receive_count) == (first.message_id, 2)
 
 
+def test_a_message_keeps_its_tenant_however_it_is_sent_and_when_it_is_buried(bench):
+    bench.queue.send("1", tenant="quiet")
+    bench.queue.send_many([Message(body=str(n), tenant="noisy") for n in range(2, 6)])
+    received = bench.receive()
+    assert sorted(delivery.tenant for delivery in received) == ["noisy"] * 4 + ["quiet"]
+    for delivery in received:
+        bench.queue.bury(delivery, reason="r")
+    assert sorted(delivery.tenant for delivery in bench.buried()) == ["noisy"] * 4 + ["quiet"]
+
+
 def test_every_delivery_says_when_the_first_one_was(bench):
     bench.queue.send("x", tenant="t")
     bench.pass_time(2)
