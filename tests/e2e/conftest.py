@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.local_service import (
+    HOSTILE_AWS_SETTINGS,
     LANEWAY,
     PROJECT,
     START_TIMEOUT_S,
@@ -40,3 +42,18 @@ def service(
     with local_service(state, copied_models, free_port()) as service:
         service.wait_for("ready after", timeout_s=START_TIMEOUT_S)
         yield service
+
+
+@pytest.fixture
+def laneway(service, tmp_path):
+    """Runs the installed command in a folder where `.laneway/` is the service's."""
+    (tmp_path / ".laneway").symlink_to(service.state, target_is_directory=True)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("LANEWAY_")}
+
+    def run(*args, stdin=None, **env):
+        return subprocess.run(
+            [LANEWAY, *args], input=stdin, cwd=tmp_path, env=clean | HOSTILE_AWS_SETTINGS | env,
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+
+    return run

@@ -3,29 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 
 import pytest
 
-from tests.e2e.local_service import HOSTILE_AWS_SETTINGS, LANEWAY
-
 pytestmark = pytest.mark.deployed
-
-
-@pytest.fixture
-def laneway(service, tmp_path):
-    """Runs the installed command in a folder where `.laneway/` is the service's."""
-    (tmp_path / ".laneway").symlink_to(service.state, target_is_directory=True)
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("LANEWAY_")}
-
-    def run(*args, stdin=None, **env):
-        return subprocess.run(
-            [LANEWAY, *args], input=stdin, cwd=tmp_path, env=clean | HOSTILE_AWS_SETTINGS | env,
-            capture_output=True, text=True, check=False, timeout=60,
-        )  # fmt: skip
-
-    return run
 
 
 def test_a_new_key_is_let_in_and_listed_without_itself(laneway):

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 
-import boto3
 import httpx
 import pytest
 
 from cli.models.golden import GOLDEN_FILE, differences, read_cases
+from tests.e2e.calls import TIMEOUT_S, aws_client, call, ended, upload
 from tests.e2e.local_service import PROJECT, eventually
 
 pytestmark = pytest.mark.deployed
 
 MODEL = "breast-cancer"
-ENDED = ("succeeded", "failed", "canceled", "expired")
-TIMEOUT_S = 60.0
-"""A worker starts cold, on a machine that other tests may share."""
 
 
 @pytest.fixture(scope="module")
@@ -27,40 +24,6 @@ def case():
 @pytest.fixture(scope="module")
 def sqs(service):
     return aws_client(service, "sqs")
-
-
-def aws_client(service, name):
-    aws = service.facts["aws"]
-    return boto3.client(
-        name,
-        endpoint_url=aws["endpoint_url"],
-        aws_access_key_id=aws["access_key_id"],
-        aws_secret_access_key=aws["secret_access_key"],
-        region_name=aws["region"],
-    )
-
-
-def call(service, method, path, *, headers=None, **arguments):
-    return httpx.request(
-        method,
-        service.endpoint + path,
-        headers=service.headers | (headers or {}),
-        timeout=TIMEOUT_S,
-        **arguments,
-    )
-
-
-def ended(service, path):
-    """The job or batch once it has ended."""
-    found = {}
-
-    def has_ended():
-        answer = call(service, "GET", path)
-        found.update(answer.json() if answer.is_success else {})
-        return found.get("status") in ENDED
-
-    assert eventually(has_ended, timeout_s=TIMEOUT_S), found
-    return found
 
 
 def assert_golden(case, answer):
@@ -100,6 +63,8 @@ def test_a_message_dropped_with_plain_boto3_becomes_a_job(service, sqs, case):
     sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(message))
 
     assert ended(service, "/v2/jobs/dropped")["status"] == "succeeded"
+    service.wait_for(f"succeeded {MODEL}", timeout_s=TIMEOUT_S)
+    service.wait_for("job dropped", timeout_s=TIMEOUT_S)
     assert_golden(case, call(service, "GET", "/v2/jobs/dropped/result"))
 
 
@@ -159,17 +124,13 @@ def test_an_input_too_large_for_a_row_goes_by_an_upload(service, case):
     assert_golden(case, call(service, "GET", f"/v2/jobs/{job}/result"))
 
 
-def upload(place, data):
-    posted = httpx.post(
-        place["url"], data=place["fields"], files={"file": ("input", data)}, timeout=TIMEOUT_S
-    )
-    assert posted.is_success, posted.text
-
-
 def test_the_queues_bucket_and_tables_in_dev_json_are_there(service, sqs):
     facts = service.facts
 
-    assert set(facts["queues"]) == {"async", "batch"}
+    classes = {"async", "batch"}
+    gpu = {f"heavy/{kind}{high}" for kind in classes for high in ("", "-high")}
+    assert set(facts["queues"]) == classes | gpu
+    assert facts["broker"] == {}
     for url in facts["queues"].values():
         assert sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
     s3, tables = aws_client(service, "s3"), aws_client(service, "dynamodb")
