@@ -115,13 +115,28 @@ class LocalService:
 
     def processes(self) -> list[str]:
         """The command lines of everything that runs out of the service's folder."""
-        found = []
+        return list(self.running().values())
+
+    def running(self) -> dict[int, str]:
+        """Process ids and command lines of all that is told the service's folder, or was started in it."""
+        found = {}
         for entry in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 command = (entry / "cmdline").read_text().replace("\0", " ").strip()
-                if str(self.state) in command:
-                    found.append(command)
+                told = (entry / "environ").read_text(errors="replace")
+                if str(self.state) in command or f"HOME={self.state}" in told:
+                    found[int(entry.name)] = command
         return found
+
+    def worker(self) -> int:
+        """The process that runs the jobs of the one pool with gpu models."""
+        ends = "-m gpu_workers"
+        [pid] = [
+            pid
+            for pid, command in self.running().items()
+            if command.endswith(ends) and "guard.py" not in command
+        ]
+        return pid
 
 
 def free_port() -> int:
