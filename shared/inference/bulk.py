@@ -77,6 +77,8 @@ class Bulk:
         tensors = body.get("inputs")
         if len(body) != 1 or tensors.__class__ is not list or len(tensors) != len(self._inputs):
             return None
+        if len(tensors) == 1:  # as with most models of numbers
+            return self._shapes_of_one(tensors[0])
         key = tuple(map(_shape, tensors, self._plain))
         counts = self._known.get(key)
         if counts is None and (counts := self._count(key)) is None:
@@ -85,6 +87,17 @@ class Bulk:
             if len(tensor["data"]) != count:
                 return None
         return cast("Shapes", key)
+
+    def _shapes_of_one(self, tensor: Any) -> Shapes | None:
+        shape = plain_shape(tensor, *self._plain[0])
+        if shape is None:
+            return None
+        key, data = (shape,), tensor["data"]
+        counts = self._known.get(key) or self._count(key)
+        if not counts or len(data) != counts[0]:
+            return None
+        first = data[0].__class__
+        return key if first is float or first is int else None
 
     def rows(self, shapes: Shapes) -> int:
         """Rows of a request of these shapes."""

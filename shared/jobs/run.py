@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from shared.jobs.columns import KnownWays
 from shared.jobs.delivery import Retry, jitter_s
 from shared.jobs.ledger import Ledger
 from shared.jobs.stacking import Paces, Stacking
@@ -33,6 +34,7 @@ class JobRunner:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._paces = Paces()
+        self._ways = KnownWays()
 
     def run_delivery(
         self, deliveries: Sequence[Delivery], *, queue: str, lease: Lease, until_s: float
@@ -45,7 +47,7 @@ class JobRunner:
         """
         ledger = Ledger(self._worker)
         taking = Taking(self._worker, queue=queue, lease=lease)
-        stacking = Stacking(self._worker, ledger, self._paces, until_s=until_s)
+        stacking = Stacking(self._worker, ledger, self._paces, self._ways, until_s=until_s)
         first, later = self._take(deliveries, taking, ledger)
         held = later[:1] if not first else []
         ledger.release(later[len(held) :])

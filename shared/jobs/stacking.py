@@ -1,5 +1,7 @@
 """Runs the jobs of one delivery in as few runs of their models as their inputs allow.
 
+Plain inputs of one shape run as columns, the others as stacks of tensors, and what fails so, alone.
+
 Each stack is published before the next one runs. Before each run the time that is left is compared
 with what a run of the model took before; what does not fit is handed back.
 """
@@ -10,13 +12,15 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from shared.errors import LanewayError
-from shared.inference.batching import Stacker
+from shared.jobs.columns import plan_columns, run_column
 from shared.jobs.steps import endings, load_inputs, prepare_all, run_stack, use_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from shared.inference.batching import Stacker
     from shared.inference.pipeline import Prepared, ServedModel
+    from shared.jobs.columns import Column, KnownWays, Ways
     from shared.jobs.ledger import Ledger
     from shared.jobs.work import Work, Worker
 
@@ -42,10 +46,13 @@ class Paces:
 class Stacking:
     """The runs of one delivery. `until_s`: on the monotonic clock, when the last must have ended."""
 
-    def __init__(self, worker: Worker, ledger: Ledger, paces: Paces, *, until_s: float) -> None:
+    def __init__(
+        self, worker: Worker, ledger: Ledger, paces: Paces, ways: KnownWays, *, until_s: float
+    ) -> None:
         self._worker = worker
         self._ledger = ledger
         self._paces = paces
+        self._ways = ways
         self._until_s = until_s
         self._ran = False
 
@@ -71,12 +78,39 @@ class Stacking:
             self._ledger.fail(lease)
             return
         with lease as served:
-            ready, failed = prepare_all(worker, served, members)
-            self._ledger.fail(failed)
             model = worker.catalog.model(served.name)
-            stacker = Stacker(served, rows_max=model.max_batch_size)
-            for stack in stacker.plan([prepared for _, prepared in ready]):
-                self._run_stack(served, stacker, [ready[index] for index in stack])
+            ways = self._ways.of(model, served)
+            columns, rest = plan_columns(ways.bulk, members, rows_max=model.max_batch_size)
+            for column in columns:
+                self._run_column(served, ways, column)
+            self._run_stacks(served, ways.stacker, rest)
+
+    def _run_column(self, served: ServedModel, ways: Ways, column: Column) -> None:
+        works = column.works
+        model = works[0].model
+        if not self.has_time(model):
+            self._ledger.hand_back(works)
+            return
+        ran = run_column(ways.bulk, column, until_s=self._until_s)
+        self._paces.note(model, ran.took_s)
+        self._ran = True
+        if ran.endings is not None:
+            self._ledger.publish(ran.endings)
+        elif ran.stopped is not None:
+            self._ledger.interrupted(works, ran.stopped)
+        elif ran.apart:
+            for member in column.members:
+                self._run_stacks(served, ways.stacker, [member])
+        else:
+            self._run_stacks(served, ways.stacker, column.members)
+
+    def _run_stacks(
+        self, served: ServedModel, stacker: Stacker, members: list[tuple[Work, bytes]]
+    ) -> None:
+        ready, failed = prepare_all(self._worker, served, members)
+        self._ledger.fail(failed)
+        for stack in stacker.plan([prepared for _, prepared in ready]):
+            self._run_stack(served, stacker, [ready[index] for index in stack])
 
     def _run_stack(
         self, served: ServedModel, stacker: Stacker, stack: list[tuple[Work, Prepared]]

@@ -95,11 +95,11 @@ def run_stack(worker: Worker, stacker: Stacker, members: list[Member], *, until_
     try:
         outputs = stacker.run([prepared for _, prepared in members], deadline_s)
     except Exception as error:  # noqa: BLE001  whatever a model raises is the failure of its jobs alone
-        took_s = _note(members, started_s)
+        took_s = note_run([work for work, _ in members], started_s)
         failure = as_failure(worker, members[0][0], error)
         stopped = isinstance(failure, DeadlineExceededError) and deadline_s == until_s
         return Ran(members, failure, took_s, stopped=stopped)
-    return Ran(members, outputs, _note(members, started_s))
+    return Ran(members, outputs, note_run([work for work, _ in members], started_s))
 
 
 def endings(worker: Worker, served: ServedModel, ran: Ran) -> list[tuple[Work, Ending]]:
@@ -115,6 +115,17 @@ def endings(worker: Worker, served: ServedModel, ran: Ran) -> list[tuple[Work, E
     ]
 
 
+def note_run(works: Sequence[Work], started_s: float) -> float:
+    """Write down a run in each of its jobs; gives the seconds that it took."""
+    took_s = time.monotonic() - started_s
+    run_ms, count = took_s * 1000, len(works)
+    for work in works:
+        row = work.row
+        waited_s = (row.started_at or row.created_at) - row.created_at
+        work.run = RunFacts(waited_s * 1000, run_ms, count)
+    return took_s
+
+
 def _apart(
     items: Sequence[tuple[Work, T | LanewayError]],
 ) -> tuple[list[tuple[Work, T]], list[Failed]]:
@@ -126,18 +137,6 @@ def _apart(
         else:
             made.append((work, item))
     return made, failed
-
-
-def _note(members: Sequence[Member], started_s: float) -> float:
-    """Write down the run in each of its jobs; gives the seconds that it took."""
-    took_s = time.monotonic() - started_s
-    for work, _ in members:
-        row = work.row
-        waited_s = (row.started_at or row.created_at) - row.created_at
-        work.run = RunFacts(
-            queue_ms=waited_s * 1000, run_ms=took_s * 1000, rows_stacked=len(members)
-        )
-    return took_s
 
 
 def _not_loaded(worker: Worker, work: Work, error: Exception) -> LanewayError:

@@ -60,8 +60,7 @@ class JobFailure:
     error: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunFacts:
+class RunFacts(NamedTuple):
     """What is known of the run that ended a job."""
 
     queue_ms: float
