@@ -43,6 +43,8 @@ class Core:
     queues: Mapping[str, Queue]
     owner: str
     lease_s: float
+    wait_s: float = 4.0
+    """One long call for messages; a drain has to wait for its end."""
     chunks: ChunkRunner | None = None
     chunk_s: float = 300.0
     chunk_started_s: float = 0.0

@@ -240,7 +240,7 @@ class Device:
             )
         except UnavailableError:
             core.outage.met()
-            outcome = Retry(core.outage.pause_s + jitter_s())
+            outcome = core.outage.retry()
         self.busy.add(time.monotonic() - started_s)
         core.settling.conclude([(held, outcome)])
 

@@ -7,6 +7,7 @@ the inputs of one job at a time are prepared: a transform's `preprocess` is neve
 from __future__ import annotations
 
 import threading
+from collections import deque
 from random import random
 from typing import TYPE_CHECKING, Final
 
@@ -29,12 +30,11 @@ if TYPE_CHECKING:
 
     Loaded = list[tuple[Held, bytes]]
 
-WAIT_S: Final = 4.0
-"""One long call for messages; a drain begins when it has ended."""
 ROOM_WAIT_S: Final = 1.0
 DEFECT_S: Final = 5.0
 """When a message comes again that met a defect of ours."""
-WAVE_BYTES: Final = 32 * 1024 * 1024
+WAVES: Final = 4
+"""So many loads of inputs may be in memory at once."""
 
 
 class Intake:
@@ -56,15 +56,18 @@ class Intake:
             self._core.settling.hand_back(left, after=Retry(DEFECT_S + jitter_s()))
 
     def _take(self, queue: str, held: Sequence[Held]) -> None:
+        core = self._core
         first, later = self._claim(queue, held)
         if later:
-            self._core.settling.park(later)
+            core.settling.park(later)
             for item in later:
                 item.placed = True
-            self._core.again.extend(later)
+            core.again.extend(later)
         by_work = {item.work: item for item in first if item.work is not None}
         for wave in waves(
-            list(by_work), budget_bytes=WAVE_BYTES, unknown_bytes=DECODED_BODY_BYTES_MAX
+            list(by_work),
+            budget_bytes=core.inputs_bytes_max // WAVES,
+            unknown_bytes=DECODED_BODY_BYTES_MAX,
         ):
             self._load([by_work[work] for work in wave])
 
@@ -112,16 +115,19 @@ class Intake:
         )
         first: list[Held] = []
         later: list[Held] = []
+        troubled: list[Held] = []
         ended: list[tuple[Held, Outcome]] = []
         for item, found in zip(held, taken, strict=True):
             if isinstance(found, Work):
                 item.work, item.until = found, lease.until
                 (first if found.row.attempt == 1 else later).append(item)
             elif isinstance(found, Trouble):
-                core.outage.met()
-                ended.append((item, Retry(core.outage.pause_s + jitter_s())))
+                troubled.append(item)
             else:
                 ended.append((item, found))
+        if troubled:
+            core.outage.met()
+        ended += [(item, core.outage.retry()) for item in troubled]
         core.settling.conclude(ended)
         return first, later
 
@@ -174,7 +180,7 @@ class Receiver:
 
     def _receive(self, room: int) -> None:
         core = self._core
-        deliveries = self._queue.receive(limit=room, wait_s=WAIT_S)
+        deliveries = self._queue.receive(limit=room, wait_s=core.wait_s)
         if not deliveries:
             return
         if core.draining.is_set():
@@ -190,7 +196,8 @@ class Loader:
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._waiting: list[Loaded] = []
+        self._waiting: deque[Loaded] = deque()
+        self._loading: Loaded = []
         self._changed = threading.Condition()
 
     def put(self, loaded: Loaded) -> None:
@@ -210,20 +217,19 @@ class Loader:
             with self._changed:
                 if not self._waiting:
                     self._changed.wait(ROOM_WAIT_S)
-                waiting, self._waiting = self._waiting, []
-            for loaded in waiting:
-                if core.draining.is_set():
-                    core.settling.hand_back([item for item, _ in loaded])
-                else:
-                    intake.prepare(loaded)
-        self.hand_back()
+                self._loading = self._waiting.popleft() if self._waiting else []
+            if self._loading:
+                intake.prepare(self._loading)
 
     def hand_back(self) -> None:
-        """What waits for a model that is not loaded any more."""
+        """What waits for a model, when the worker drains: nobody waits for a load any more."""
         with self._changed:
-            waiting, self._waiting = self._waiting, []
-        for loaded in waiting:
-            self._core.settling.hand_back([item for item, _ in loaded])
+            waiting = [*self._waiting, self._loading]
+            self._waiting.clear()
+            self._changed.notify_all()
+        self._core.settling.hand_back(
+            [item for loaded in waiting for item, _ in loaded if item.model is None]
+        )
 
     def _warm_up(self) -> None:
         """Load what fits before anybody asks; what cannot be loaded says so to whoever asks."""

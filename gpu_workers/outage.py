@@ -5,6 +5,8 @@ from __future__ import annotations
 from random import random
 from typing import TYPE_CHECKING, Final
 
+from shared.jobs.delivery import Retry
+
 if TYPE_CHECKING:
     import threading
 
@@ -28,6 +30,10 @@ class Outage:
     def over(self) -> None:
         """It answers."""
         self.pause_s = 0.0
+
+    def retry(self) -> Retry:
+        """When what met it comes again."""
+        return Retry(self.pause_s * (1 + random()))  # noqa: S311  spreads load, guards nothing
 
     def wait(self, stop: threading.Event) -> None:
         """Sit the pause out, or until `stop`; returns at once where all is well."""

@@ -103,7 +103,7 @@ class GpuWorker:
             self._start(f"receive-{name}", item.run)
             for name, item in zip(core.queues, receivers, strict=True)
         ]
-        taking.append(self._start("load", lambda: self._loader.run(self._intake)))
+        self._start("load", lambda: self._loader.run(self._intake))
         device = self._start("device", self.device.run)
         publishers = [self._start(f"publish-{n}", self._publish) for n in range(PUBLISHERS)]
         heartbeat = self._start("heartbeat", lambda: self._heartbeat.run(self._stop))
@@ -122,6 +122,7 @@ class GpuWorker:
     def _end(self, taking: list[threading.Thread], device: threading.Thread) -> None:
         """See what is in hand to its end, until the drain's time is over."""
         core = self.core
+        self._loader.hand_back()
         while any(thread.is_alive() for thread in (*taking, device)):
             with self._changed:
                 left_s = self.device.limit_s - time.monotonic()
