@@ -45,7 +45,7 @@ class WarmBroker:
     def take(self) -> RabbitBroker:
         """The broker, perhaps not reached yet. Raises `QueueUnavailableError` without its secret."""
         if self._broker is not None and self._clock() - self._used_at > REST_S_MAX:
-            self._close()
+            self.close()
         if self._broker is None:
             self._broker = RabbitBroker(self._read())
         self._used_at = self._clock()
@@ -55,8 +55,14 @@ class WarmBroker:
         """The call is over; a broker that was not reached is connected to anew, from its secret."""
         self._used_at = self._clock()
         if not reached:
-            self._close()
+            self.close()
             self._amqp = None
+
+    def close(self, timeout_s: float = 0) -> None:
+        """Let go of the connection; the next call makes another."""
+        broker, self._broker = self._broker, None
+        if broker is not None:
+            broker.close(timeout_s)
 
     def _read(self) -> AmqpSettings:
         if self._amqp is None:
@@ -75,8 +81,3 @@ class WarmBroker:
     def _ask(self) -> AmqpSettings:
         secrets = self._connect_secrets()
         return read_settings(secrets, self._settings.amqp_secret, url=self._settings.amqp_url)
-
-    def _close(self) -> None:
-        broker, self._broker = self._broker, None
-        if broker is not None:
-            broker.close(timeout_s=0)

@@ -7,6 +7,7 @@ import os
 from functools import partial
 from typing import Any
 
+from functions.send.broker import WarmBroker
 from functions.send.service import make_handler
 from shared.aws import make_client
 from shared.settings import SendSettings
@@ -18,7 +19,7 @@ logging.getLogger("pika").setLevel(
 _settings = SendSettings.from_env(os.environ)
 handler: Any = make_handler(
     _settings,
-    connect_secrets=partial(make_client, "secretsmanager"),
+    broker=WarmBroker(_settings, connect_secrets=partial(make_client, "secretsmanager")),
     logger=Telemetry(
         service="laneway-send",
         stage=_settings.stage,

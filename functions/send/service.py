@@ -14,7 +14,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from functions.send.broker import WarmBroker
 from shared.errors import QueueUnavailableError
 from shared.queues.protocol import Message
 from shared.telemetry import NAMESPACE
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from aws_lambda_powertools import Logger
-    from mypy_boto3_secretsmanager import SecretsManagerClient
 
+    from functions.send.broker import WarmBroker
     from shared.queues.rabbitmq import RabbitBroker, RabbitQueue
     from shared.queues.rabbitmq.queue import Sent
     from shared.settings import SendSettings
@@ -36,13 +35,10 @@ UNREACHED: Final = frozenset({"lost", "blocked"})
 
 
 def make_handler(
-    settings: SendSettings,
-    *,
-    connect_secrets: Callable[[], SecretsManagerClient],
-    logger: Logger,
+    settings: SendSettings, *, broker: WarmBroker, logger: Logger
 ) -> Callable[[Mapping[str, Any], Any], dict[str, Any]]:
     """The Lambda handler. Raises `ValueError` for an event that is neither call."""
-    sending = Sending(settings, WarmBroker(settings, connect_secrets=connect_secrets), logger)
+    sending = Sending(settings, broker, logger)
 
     def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         if "messages" in event:

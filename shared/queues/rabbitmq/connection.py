@@ -46,7 +46,7 @@ class Connection:
 
     def __init__(self, settings: AmqpSettings) -> None:
         self._settings = settings
-        self._loop = IOLoop()
+        self._loop: Any = None
         self._pika: Any = None
         self._members: list[Member] = []
         self._failures = 0
@@ -62,12 +62,17 @@ class Connection:
         """Start the I/O thread, unless it runs; returns at once."""
         with self._starting:
             if self._thread is None and not self._ended:
+                self._loop = IOLoop()
+                self.call(self._connect)
                 self._thread = threading.Thread(target=self._run, name="laneway-amqp", daemon=True)
                 self._thread.start()
-                self.call(self._connect)
 
     def add(self, member: Member) -> None:
         """Let a member live on the connection, from now on."""
+        with self._starting:
+            if self._thread is None:
+                self._members.append(member)
+                return
         self.call(partial(self._add, member))
 
     def remove(self, member: Member) -> None:
@@ -75,7 +80,7 @@ class Connection:
         self._members.remove(member)
 
     def call(self, action: Callable[[], None]) -> None:
-        """Run `action` on the I/O thread, soon; from any thread. After the end it is not run."""
+        """Run `action` on the I/O thread, soon; from any thread, once started. Not after the end."""
         if not self._ended:
             self._loop.add_callback_threadsafe(partial(_guarded, action))
 
@@ -87,9 +92,8 @@ class Connection:
         """Send what is to be sent, close, and end the thread."""
         with self._starting:
             thread = self._thread
-            if thread is None and not self._ended:
+            if thread is None:
                 self._ended = True
-                self._loop.close()
         if thread is not None:
             self.call(self._shut)
             thread.join(timeout_s)
