@@ -32,6 +32,8 @@ SERVER: Final = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 START_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 30.0
 _POLL_S: Final = 0.05
+_NO_PORT_MAPPER: Final = "1"
+"""A port on which nobody listens."""
 _USER: Final = "laneway"
 _CONFIGURATION: Final = """\
 listeners.tcp.1 = 127.0.0.1:{port}
@@ -175,7 +177,9 @@ class PrivateBroker:
             "TMPDIR": str(self._scratch),
             "ERL_FLAGS": self._flags,
             "ERL_CRASH_DUMP_SECONDS": "0",
-            "RABBITMQ_NODENAME": "laneway@localhost",
+            # A port mapper of the machine's own broker would know two of ours by one name.
+            "ERL_EPMD_PORT": _NO_PORT_MAPPER,
+            "RABBITMQ_NODENAME": f"laneway-{self.port}@localhost",
             "RABBITMQ_DIST_PORT": str(self._node_port),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
                 "-noinput -kernel inet_dist_use_interface {127,0,0,1} +sbwt none"
