@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 RECONNECT_S: Final = 0.5
 """Upper bound of the first wait; it doubles with every failure."""
 RECONNECT_S_MAX: Final = 5.0
+CLOSE_S_MAX: Final = 10.0
+"""How long a broker may take to agree to a connection's end."""
 _LOGGER: Final = logging.getLogger(__name__)
 
 
@@ -89,7 +91,7 @@ class Connection:
         self._loop.call_later(delay_s, partial(_guarded, action))
 
     def close(self, timeout_s: float) -> None:
-        """Send what is to be sent, close, and end the thread."""
+        """Send what is to be sent, close, and end the thread; past the timeout it ends by itself."""
         with self._starting:
             thread = self._thread
             if thread is None:
@@ -97,7 +99,6 @@ class Connection:
         if thread is not None:
             self.call(self._shut)
             thread.join(timeout_s)
-            self.call(self._end)
 
     def _run(self) -> None:
         while not self._ended:
@@ -162,6 +163,7 @@ class Connection:
 
     def _shut(self) -> None:
         self._closing = True
+        self._loop.call_later(CLOSE_S_MAX, self._end)
         if self._retry is not None:
             self._loop.remove_timeout(self._retry)
         if self._pika is None:
