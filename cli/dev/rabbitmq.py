@@ -1,7 +1,7 @@
 """A RabbitMQ of one's own on this machine: own ports, own data, own secret, stopped by its process.
 
 Needs RabbitMQ installed (Debian's package `rabbitmq-server`, whose own service is neither needed nor
-touched). Listens on 127.0.0.1 alone and starts no port mapper. Ends with the process that started it,
+touched). Listens on 127.0.0.1 alone, with a port mapper of its own. Ends with the process that started it,
 however that ends.
 
     with PrivateBroker(folder) as broker:
@@ -32,8 +32,9 @@ SERVER: Final = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 START_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 30.0
 _POLL_S: Final = 0.05
-_NO_PORT_MAPPER: Final = "1"
-"""A port on which nobody listens."""
+_FLAGS: Final = "-start_epmd false"
+_WITH_PORT_MAPPER: Final = 'epmd & for _ in $(seq 100); do epmd -names >/dev/null 2>&1 && break; sleep 0.05; done; exec "$@"'
+"""Erlang's port mapper, without which the broker does not start, in the same group as the broker."""
 _USER: Final = "laneway"
 _CONFIGURATION: Final = """\
 listeners.tcp.1 = 127.0.0.1:{port}
@@ -72,6 +73,7 @@ class PrivateBroker:
         self.port = port or _free_port()
         self._tls_port = _free_port()
         self._node_port = _free_port()
+        self._mapper_port = _free_port()
         self._password = secrets.token_urlsafe(12)
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"amqp://{_USER}:{self._password}@127.0.0.1:{self.port}/%2F"
@@ -95,9 +97,10 @@ class PrivateBroker:
         if server is None:
             raise RuntimeError("RabbitMQ is not installed; on Debian: apt install rabbitmq-server")
         self._write_files()
+        command = ["/bin/sh", "-c", _WITH_PORT_MAPPER, "sh", str(server)]
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", guard.__file__, str(self._scratch), "--", str(server)],
+                [sys.executable, "-I", guard.__file__, str(self._scratch), "--", *command],
                 env=self._environment(),
                 stdin=subprocess.PIPE,
                 stdout=output,
@@ -126,7 +129,7 @@ class PrivateBroker:
             raise RuntimeError("RabbitMQ is not installed")
         done = subprocess.run(
             [server.with_name("rabbitmqctl"), "--quiet", *arguments],
-            env=self._environment() | {"ERL_FLAGS": f"{self._flags} -dist_listen false"},
+            env=self._environment() | {"ERL_FLAGS": f"{_FLAGS} -dist_listen false"},
             capture_output=True,
             text=True,
             check=False,
@@ -140,10 +143,6 @@ class PrivateBroker:
     def pid(self) -> int:
         """The process of the broker itself."""
         return int(self._pid_file.read_text())
-
-    @property
-    def _flags(self) -> str:
-        return f"-start_epmd false -erl_epmd_port {self._node_port}"
 
     @property
     def _scratch(self) -> Path:
@@ -175,10 +174,10 @@ class PrivateBroker:
             "LANG": "C.UTF-8",
             "HOME": str(self._folder),
             "TMPDIR": str(self._scratch),
-            "ERL_FLAGS": self._flags,
+            "ERL_FLAGS": _FLAGS,
             "ERL_CRASH_DUMP_SECONDS": "0",
-            # A port mapper of the machine's own broker would know two of ours by one name.
-            "ERL_EPMD_PORT": _NO_PORT_MAPPER,
+            "ERL_EPMD_PORT": str(self._mapper_port),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODENAME": f"laneway-{self.port}@localhost",
             "RABBITMQ_DIST_PORT": str(self._node_port),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
