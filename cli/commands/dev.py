@@ -34,6 +34,15 @@ def dev(
         Broker,
         typer.Option(help="What carries jobs; a private RabbitMQ is started for `rabbitmq`."),
     ] = Broker.SQS,
+    webhook_ca_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="LANEWAY_WEBHOOK_CA_FILE",
+            exists=True,
+            dir_okay=False,
+            help="Certificates that receivers of webhooks on this machine show.",
+        ),
+    ] = None,
 ) -> None:
     """Run the whole service on this machine."""
     from cli.dev.deploy import Target
@@ -47,5 +56,6 @@ def dev(
         state=State(state.resolve()),
         port=port,
         broker=broker.value,
+        webhook_ca_file=webhook_ca_file and webhook_ca_file.resolve(),
     )
     serve(target, Terminal(console()))

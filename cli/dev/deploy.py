@@ -40,6 +40,8 @@ class Target:
     state: State
     port: int
     broker: Broker = "sqs"
+    webhook_ca_file: Path | None = None
+    """Certificates that receivers of webhooks on this machine show."""
 
 
 def synthesize(target: Target) -> None:
@@ -60,6 +62,8 @@ def _synthesize(target: Target) -> None:
     address = emulator.access(target.port).endpoint_url
     context = [f"stage={STAGE}", f"models={target.models}", f"emulator_url={address}"]
     context += [f"broker={target.broker}"]
+    if target.webhook_ca_file:
+        context += [f"webhook_ca_file={target.webhook_ca_file}"]
     named = [word for entry in context for word in ("--context", entry)]
     command = ["synth", "--quiet", "--output", str(target.state.assembly), *named]
     with _cdk(target, "synth", command) as process:
@@ -90,7 +94,8 @@ def inputs_digest(target: Target) -> str:
     installed = target.project / ".venv" / ".stamp-packages"
     roots = [target.models, installed, *(target.project / name for name in WATCHED)]
     files = sorted(path for root in roots for path in (root, *root.rglob("*")) if path.is_file())
-    digest = hashlib.sha256(f"{target.port} {target.models} {target.broker} {sys.version}".encode())
+    asked = f"{target.port} {target.models} {target.broker} {target.webhook_ca_file} {sys.version}"
+    digest = hashlib.sha256(asked.encode())
     for path in files:
         if any(matters(path.relative_to(root)) for root in roots if path.is_relative_to(root)):
             facts = path.stat()
