@@ -5,14 +5,14 @@ Nothing logged here holds a tensor, a body or an exception's message.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-
-from shared.telemetry import NAMESPACE, RequestFacts, Telemetry
+from shared.batch_telemetry import CHUNK, chunk_members
+from shared.metric_lines import directive, write_line
+from shared.telemetry import RequestFacts, Telemetry
 
 if TYPE_CHECKING:
+    from shared.jobs.batches.facts import ChunkFacts
     from shared.jobs.facts import JobFacts
     from shared.results.store import JobRow
 
@@ -42,16 +42,11 @@ class JobTelemetry(Telemetry):
 
     def job(self, facts: JobFacts) -> None:
         """Write the job's line; at every log level, because the metrics are in it."""
-        record = logging.LogRecord(self._logger.name, logging.INFO, "", 0, "job", None, None)
-        directive = _directive(facts)
-        fields = {**self._common, **_members(facts)}
-        if directive is not None:
-            fields["_aws"] = {
-                "Timestamp": int(record.created * 1000),
-                "CloudWatchMetrics": directive,
-            }
-        record.fields = fields
-        self._logger.handle(record)
+        write_line(self._logger, "job", {**self._common, **_members(facts)}, _directive(facts))
+
+    def chunk(self, facts: ChunkFacts) -> None:
+        """Write the line of a run of a chunk."""
+        write_line(self._logger, "chunk", {**self._common, **chunk_members(facts)}, CHUNK)
 
     def defect(self, error: BaseException, row: JobRow | None) -> None:
         """Log an exception that nobody foresaw: its type and frames."""
@@ -97,15 +92,6 @@ def _directive(facts: JobFacts) -> Any:
     return _ENDED if facts.run is None else _ENDED_AFTER_A_RUN
 
 
-def _make_directive(metrics: tuple[tuple[str, str], ...]) -> Any:
-    directive = {
-        "Namespace": NAMESPACE,
-        "Dimensions": DIMENSIONS,
-        "Metrics": [{"Name": name, "Unit": unit} for name, unit in metrics],
-    }
-    return orjson.Fragment(orjson.dumps([directive]))
-
-
-_DUPLICATE: Final = _make_directive(DUPLICATE)
-_ENDED: Final = _make_directive(ENDED)
-_ENDED_AFTER_A_RUN: Final = _make_directive((*ENDED, *RAN))
+_DUPLICATE: Final = directive(DIMENSIONS, DUPLICATE)
+_ENDED: Final = directive(DIMENSIONS, ENDED)
+_ENDED_AFTER_A_RUN: Final = directive(DIMENSIONS, (*ENDED, *RAN))

@@ -10,6 +10,7 @@ from aws_cdk import aws_logs as logs
 from shared.schema.spec import ProvisionedWarm
 from stacks import names
 from stacks.parts.alarms import AlarmMaker, alarms_topic
+from stacks.parts.batch_watch import batch_rows
 from stacks.parts.budget import monthly_budget
 from stacks.parts.dashboard import StageDashboard
 from stacks.parts.metrics import FunctionMetrics, GatewayMetrics, ModelMetrics
@@ -56,7 +57,7 @@ class ObservabilityStack(Stack):
             models=models,
             functions=_pool_functions(deployment),
             alarms=alarms.names,
-            more=dashboard_rows(deployment),
+            more=[*dashboard_rows(deployment), *batch_rows(deployment)],
         )
         CfnOutput(self, "AlarmsTopic", value=topic.topic_arn, description="Notified by every alarm")
 

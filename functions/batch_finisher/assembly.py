@@ -14,7 +14,10 @@ from shared.results.batches_dynamodb import DynamoBatchStore
 from shared.results.objects_s3 import S3ObjectStore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from shared.jobs.clock import Clock
+    from shared.results.batches import BatchRow
     from shared.settings import BatchFinisherSettings
 
 
@@ -25,8 +28,13 @@ class Finisher(NamedTuple):
     sweep: SweepWorker
 
 
-def make_finisher(settings: BatchFinisherSettings, *, clock: Clock = system_clock) -> Finisher:
-    """The finisher over DynamoDB, S3 and SQS."""
+def make_finisher(
+    settings: BatchFinisherSettings,
+    *,
+    told: Callable[[BatchRow], None],
+    clock: Clock = system_clock,
+) -> Finisher:
+    """The finisher over DynamoDB, S3 and SQS; `told`: of batches that have ended."""
     sqs = make_client("sqs")
     store = DynamoBatchStore(make_client("dynamodb"), table=settings.batches_table)
     finish = SqsQueue(
@@ -39,6 +47,7 @@ def make_finisher(settings: BatchFinisherSettings, *, clock: Clock = system_cloc
         bucket=settings.bucket,
         clock=clock,
         threads=settings.threads,
+        told=told,
     )
     sweep = SweepWorker(
         batches=store,

@@ -15,8 +15,11 @@ from shared.results.batches_dynamodb import DynamoBatchStore
 from shared.results.objects_s3 import S3ObjectStore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from shared.catalog import Catalog
     from shared.jobs.clock import Clock
+    from shared.results.batches import BatchRow
     from shared.settings import BatchSplitterSettings
 
 
@@ -28,9 +31,13 @@ class Splitter(NamedTuple):
 
 
 def make_splitter(
-    settings: BatchSplitterSettings, *, catalog: Catalog, clock: Clock = system_clock
+    settings: BatchSplitterSettings,
+    *,
+    catalog: Catalog,
+    told: Callable[[BatchRow], None],
+    clock: Clock = system_clock,
 ) -> Splitter:
-    """The splitter over DynamoDB, S3 and SQS; `catalog`: of all models."""
+    """The splitter over DynamoDB, S3 and SQS; `catalog`: of all models, `told`: of batches that failed."""
     sqs = make_client("sqs")
     store = DynamoBatchStore(make_client("dynamodb"), table=settings.batches_table)
     split = SqsQueue(
@@ -47,6 +54,7 @@ def make_splitter(
         split=split,
         chunks=chunks,
         clock=clock,
+        told=told,
     )
     batches = Batches(
         catalog=catalog,

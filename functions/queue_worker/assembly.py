@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from functions.queue_worker.service import CHUNKS
 from shared.aws import make_client
 from shared.inference.loading import open_sessions
+from shared.jobs.batches.facts import tell_nobody
 from shared.jobs.batches.run_chunk import ChunkRunner, ChunkWorker
 from shared.jobs.clock import system_clock
 from shared.jobs.parallel import Parallel
@@ -22,10 +23,11 @@ from shared.results.s3 import S3PayloadStore
 from shared.schema.compiled import load_validators
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from shared.catalog import Catalog
+    from shared.jobs.batches.facts import ChunkFacts
     from shared.jobs.clock import Clock
     from shared.jobs.facts import Reporter
     from shared.queues.protocol import Queue
@@ -83,8 +85,16 @@ def make_worker(
     )
 
 
-def make_chunk_runner(settings: QueueWorkerSettings, worker: Worker) -> ChunkRunner | None:
-    """What runs chunks of batches with the worker's models; None in a stage without batches."""
+def make_chunk_runner(
+    settings: QueueWorkerSettings,
+    worker: Worker,
+    *,
+    told: Callable[[ChunkFacts], None] = tell_nobody,
+) -> ChunkRunner | None:
+    """What runs chunks of batches with the worker's models; None in a stage without batches.
+
+    `told`: of each run of a chunk.
+    """
     chunks = worker.queues.get((settings.pool, CHUNKS))
     if chunks is None or not settings.batches_table:
         return None
@@ -101,6 +111,7 @@ def make_chunk_runner(settings: QueueWorkerSettings, worker: Worker) -> ChunkRun
             clock=worker.clock,
             timeout_s=worker.rules.timeout_s,
             report=lambda error: reporter.defect(error, None),
+            told=told,
         )
     )
 

@@ -35,5 +35,5 @@ handler = make_handler(
     consumed=queue_names(_settings),
     telemetry=_telemetry,
     margin_s=_settings.deadline_margin_ms / 1000,
-    chunks=make_chunk_runner(_settings, _worker),
+    chunks=make_chunk_runner(_settings, _worker, told=_telemetry.chunk),
 )

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from shared.errors import NotFoundError
+from shared.jobs.batches.facts import tell_nobody
 from shared.jobs.batches.files import (
     ERRORS,
     JOINED,
@@ -32,7 +33,7 @@ from shared.results.objects import UPLOAD_PART_BYTES_MIN, Span
 from shared.schema.wire import JSON_TYPE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from shared.jobs.clock import Clock
     from shared.jobs.work import Lease
@@ -58,6 +59,8 @@ class FinishWorker:
     clock: Clock
     threads: int = 8
     """Copies within S3 at once."""
+    told: Callable[[BatchRow], None] = tell_nobody
+    """Of each batch that has ended."""
 
 
 def finish_batch(
@@ -112,9 +115,9 @@ class _Finish:
         files = {name: size for name, size in files.items() if size}
         manifest = orjson.dumps(self._manifest(files, found, now), option=orjson.OPT_INDENT_2)
         self._put(MANIFEST, manifest, JSON_TYPE)
-        self._worker.batches.finish(
-            row.key, fence=row.fence, files={**files, MANIFEST: len(manifest)}, now=now
-        )
+        files[MANIFEST] = len(manifest)
+        if self._worker.batches.finish(row.key, fence=row.fence, files=files, now=now):
+            self._worker.told(replace(row, status=row.ending, files=files, finished_at=now))
         return True
 
     def _walk(self) -> _Found:

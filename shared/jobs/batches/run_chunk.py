@@ -23,6 +23,7 @@ from shared.errors import (
 from shared.jobs.batches.collecting import rare_collections
 from shared.jobs.batches.ending import finish_if_done
 from shared.jobs.batches.engine import Engine, OutOfTimeError, Written, refuse_all
+from shared.jobs.batches.facts import ChunkFacts, tell_nobody
 from shared.jobs.batches.files import ERRORS, LINES_TYPE, OUTPUT, REFUSED, file_key
 from shared.jobs.batches.messages import (
     UnreadableError,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from shared.catalog import Catalog
     from shared.inference.pipeline import ServedModel
     from shared.inference.sessions import Sessions
+    from shared.jobs.batches.facts import ChunkOutcome
     from shared.jobs.clock import Clock
     from shared.jobs.work import Lease
     from shared.queues.protocol import Delivery, Queue
@@ -74,6 +76,8 @@ class ChunkWorker:
     timeout_s: float
     report: Callable[[BaseException], None]
     """Told of exceptions that no error of ours foresees."""
+    told: Callable[[ChunkFacts], None] = tell_nobody
+    """Of each run of a chunk."""
     monotonic: Callable[[], float] = time.monotonic
     """By which a run sees that its time is over."""
     block_lines: int = BLOCK_LINES
@@ -141,6 +145,7 @@ class _Run:
         self._chunk = chunk
         self._until_s = until_s
         self._at = chunk.next
+        self._began_s = time.monotonic()
         self._files = _Files(worker.objects, row.key, chunk.prefix)
 
     def outcome(self) -> Outcome:
@@ -157,6 +162,7 @@ class _Run:
             raise
         self._files.abort()
         self._hand_back(charged=True)
+        self._tell("released")
         return Retry(RETRY_S)
 
     def _run_lines(self) -> None:
@@ -238,8 +244,15 @@ class _Run:
         part = self._files.close()
         key = self._row.key
         done = worker.batches.publish(key, chunk, part, upto=self._at, now=worker.clock())
+        self._tell("published" if done else "lost", part if done else None)
         if done and self._at.offset < chunk.end:
             worker.chunks.send(chunk_message(key, chunk.index), tenant=key.tenant)
+
+    def _tell(self, outcome: ChunkOutcome, part: Part | None = None) -> None:
+        facts = ChunkFacts(self._row, self._chunk, outcome, time.monotonic() - self._began_s)
+        if part is not None:
+            facts = facts._replace(lines=part.succeeded + part.failed, failed=part.failed)
+        self._worker.told(facts)
 
     def _hand_back(self, *, charged: bool) -> None:
         chunk = self._chunk

@@ -8,11 +8,12 @@ split: a batch whose input cannot be read fails as a whole, and no line of it ha
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from shared.errors import ConflictError, LanewayError, MediaTypeError, NotFoundError, TooLargeError
 from shared.jobs.batches.dispatch import begin
+from shared.jobs.batches.facts import tell_nobody
 from shared.jobs.batches.messages import batch_message
 from shared.jobs.batches.window import opens_at
 from shared.limits import MIB
@@ -20,7 +21,7 @@ from shared.results.batches import ChunkRow, Cursor, Held, Leased, Place
 from shared.results.rows import JobFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from shared.jobs.clock import Clock
     from shared.jobs.work import Lease
@@ -55,6 +56,8 @@ class SplitWorker:
     """Queues of chunks by pool."""
     clock: Clock
     chunk_bytes: int = CHUNK_BYTES
+    told: Callable[[BatchRow], None] = tell_nobody
+    """Of each batch whose input cannot be read, so that it has failed."""
 
 
 def split_batch(
@@ -79,7 +82,10 @@ def split_batch(
                 worker.batches.release(key, fence=found.row.fence, due_at=now)
                 raise
             failure = JobFailure(status_code=error.status, code=error.code, error=error.message)
-            worker.batches.end(key, status="failed", failure=failure, now=worker.clock())
+            now = worker.clock()
+            if worker.batches.end(key, status="failed", failure=failure, now=now):
+                row = replace(found.row, status="failed", failure=failure, finished_at=now)
+                worker.told(row)
             return None
     begin(key, batches=worker.batches, chunks=worker.chunks, now=worker.clock(), until_s=until_s)
     return None
