@@ -14,6 +14,7 @@ from aws_cdk.aws_apigatewayv2_authorizers import HttpLambdaAuthorizer, HttpLambd
 from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
 from constructs import Construct
 
+from shared.keys import API_KEY_HEADER
 from shared.limits import HTTP_API_INTEGRATION_TIMEOUT_S
 from stacks import names
 from stacks.parts.acknowledge import acknowledge
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from stacks.stages import Stage
 
-KEY_HEADER: Final = "x-api-key"
 ACCESS_LOG: Final = {
     "request_id": "$context.requestId",
     "at": "$context.requestTimeEpoch",
@@ -78,7 +78,7 @@ class LanewayHttpApi(Construct):
             "ApiKey",
             authorizer,
             authorizer_name="api-key",
-            identity_source=[f"$request.header.{KEY_HEADER}"],
+            identity_source=[f"$request.header.{API_KEY_HEADER}"],
             response_types=[HttpLambdaResponseType.SIMPLE],
             results_cache_ttl=Duration.seconds(stage.authorizer_cache_s),
         )
@@ -130,7 +130,7 @@ def _cors(stage: Stage) -> apigw.CorsPreflightOptions | None:
             apigw.CorsHttpMethod.PUT,
         ],
         allow_headers=[
-            KEY_HEADER,
+            API_KEY_HEADER,
             "content-encoding",
             "content-type",
             "idempotency-key",
