@@ -24,12 +24,17 @@ def main() -> None:
     stage = stage_of(app.node.try_get_context("stage") or "dev")
     if app.node.try_get_context("keep_data") == "false":  # `make destroy` lifts the protection
         stage = dataclasses.replace(stage, keep_data=False)
+    if stage.emulated and app.node.try_get_context("broker"):  # `make dev BROKER=rabbitmq`
+        stage = dataclasses.replace(stage, broker=app.node.try_get_context("broker"))
     repository = read_repository(Path(app.node.try_get_context("models") or "models"))
     deployment = Deployment(
         stage=stage,
         repository=repository,
-        assets=build_assets(repository, BuildContext(architecture=stage.architecture)),
+        assets=build_assets(
+            repository, BuildContext(architecture=stage.architecture), stage=stage
+        ),
         emulator_url=app.node.try_get_context("emulator_url"),
+        amqp_url=app.node.try_get_context("amqp_url"),
         webhook_ca_file=app.node.try_get_context("webhook_ca_file"),
     )
     compose(app, deployment)

@@ -97,6 +97,8 @@ class JobSettings(Settings):
     async_target_s: int = 60
     """An async job should have begun to run by then."""
     batch_target_s: int = 6 * 3600
+    start_s: dict[str, float] = field(default_factory=dict)
+    """By pool: what long-lived workers may take to start; a pool of functions is not named."""
     async_ttl_s: int = 6 * 3600
     """How long an async job waits for its first run unless it says otherwise."""
     batch_ttl_s: int = 24 * 3600

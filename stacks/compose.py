@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from aws_cdk import App, Tags
 
 from stacks.errors import SynthError
+from stacks.fleet import FleetStack
 from stacks.ingress import IngressStack
 from stacks.jobs import JobsStack
 from stacks.local import drop_refused
@@ -54,6 +55,9 @@ def compose(app: App, deployment: Deployment) -> None:
         app, deployment=deployment, tables_key=storage.key, public_url=ingress.public_url
     )
     jobs.add_stack_dependency(ingress)
+    if deployment.has_fleet:
+        fleet = FleetStack(app, deployment=deployment, tables_key=storage.key)
+        fleet.add_stack_dependency(jobs)
     watch = ObservabilityStack(app, deployment=deployment, api_id=ingress.http.api.api_id)
     watch.add_stack_dependency(ingress)
     if stage.emulated:

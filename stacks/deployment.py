@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from stacks import names
 from stacks.errors import StageError
 from stacks.queue_lane import CLASSES, GPU_QUEUES, class_of
 
@@ -24,6 +25,8 @@ class Deployment:
     assets: Assets
     emulator_url: str | None = None
     """Address of the embedded emulator, for stage `local`; None: Amazon's own."""
+    amqp_url: str | None = None
+    """For stage `local`: the broker on this machine, where RabbitMQ carries jobs."""
     webhook_ca_file: str | None = None
     """For stage `local`: certificates that receivers of webhooks on this machine show."""
 
@@ -86,9 +89,32 @@ class Deployment:
         """The pools whose jobs long-lived workers run."""
         return self.gpu_pools if self.stage.broker == "sqs" else self.queue_pools
 
+    @property
+    def has_fleet(self) -> bool:
+        """Whether there is a fleet stack; the emulator holds none."""
+        return bool(self.fleet_pools) and not self.stage.emulated
+
+    @property
+    def send_functions(self) -> list[str]:
+        """Names of what sends to the broker for those outside its network: one with RabbitMQ."""
+        return [names.send_function(self.stage.name)] if self.stage.broker == "rabbitmq" else []
+
+    @property
+    def scaler_functions(self) -> list[str]:
+        """Names of what starts workers: one where there is a fleet."""
+        return [names.fleet_scaler_function(self.stage.name)] if self.has_fleet else []
+
     def job_queues(self, pool: str) -> tuple[str, ...]:
         """The pool's queues of jobs, in the order in which they are served."""
         return GPU_QUEUES if pool in self.gpu_pools else CLASSES
+
+    def models_elsewhere(self, pool: str) -> dict[str, list[str]]:
+        """The models that take jobs in other pools, by pool."""
+        found: dict[str, list[str]] = {}
+        for entry in self.queued_models:
+            if entry.spec.pool != pool:
+                found.setdefault(entry.spec.pool, []).append(entry.name)
+        return found
 
     def target_s(self, pool: str, kind: str) -> int:
         """By when a job on this queue should have begun to run; a fleet has to start first."""

@@ -53,8 +53,8 @@ class RabbitMQ:
 class Gpus:
     """Which instances may be bought, and for how much; one gpu, and one worker, to an instance."""
 
-    names: tuple[str, ...] = ("t4", "a10g", "l4", "l40s")
-    """Turing and later: CUDA 13 runs on nothing older. See `AcceleratorNames` of EC2."""
+    families: tuple[str, ...] = ("g4dn", "g5", "g6", "g6e")
+    """Of x86 instances with NVIDIA's Turing (T4, A10G, L4, L40S) or later: CUDA 13 runs on nothing older."""
     gpu_memory_mib: int = 15_000
     """Of the device; a T4 says 16 GB and has 15,360 MiB."""
     vcpus: int = 4
@@ -64,15 +64,10 @@ class Gpus:
     """A spot instance costs at most so much of the cheapest suitable type's on-demand price."""
     on_demand_price_percent: int = 50
     """An on-demand instance costs at most so much more than the cheapest suitable type."""
-    on_demand_base: int = 0
-    """So many workers of a pool are on demand; those above it are shared out by the percentage."""
-    on_demand_percent: int = 0
     disk_gib: int = 60
     """For the image, CUDA's libraries among it, and cached engines."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.on_demand_percent <= 100:  # noqa: PLR2004 - a percentage
-            raise StageError(f"on_demand_percent is {self.on_demand_percent}; write 0 to 100")
         if not 1 <= self.spot_price_percent <= 200:  # noqa: PLR2004 - twice the on-demand price
             raise StageError(
                 f"spot_price_percent is {self.spot_price_percent}; write 1 to 200, where 100 is "
@@ -96,13 +91,16 @@ class Fleet:
     """After so long without anything to do, the last worker goes."""
     startup_s: int = 300
     """From a decision to a worker at work: instance, image, models. Alarms wait so long."""
+    on_demand_base: int = 0
+    """So many workers of a pool are on demand; those above it are shared out by the percentage."""
+    on_demand_percent: int = 0
     gpus: Gpus = Gpus()
     cpu_units: int = 1024
     """Of a worker on Fargate; 1024 is a vCPU."""
     memory_mib: int = 4096
     """Of a worker on Fargate."""
     zones: int = 2
-    """Availability zones of the gpu fleet's own network."""
+    """Availability zones of the gpu fleet's own network; a template without a region has two at most."""
     way_out: Way = "endpoints"
     """How workers without public addresses reach AWS; docs/costs.md has the price of each."""
 
@@ -115,6 +113,9 @@ def _check(fleet: Fleet) -> None:
         f"min_workers is {fleet.min_workers} and max_workers {fleet.max_workers}": (
             0 <= fleet.min_workers <= fleet.max_workers >= 1
         ),
+        f"on_demand_percent is {fleet.on_demand_percent}; write 0 to 100": (
+            0 <= fleet.on_demand_percent <= 100  # noqa: PLR2004 - a percentage
+        ),
         f"wait_s names {sorted(fleet.wait_s)}; name async and batch": (
             set(fleet.wait_s) == {"async", "batch"}
         ),
@@ -125,7 +126,7 @@ def _check(fleet: Fleet) -> None:
         f"Fargate offers no worker of {fleet.cpu_units} CPU units and {fleet.memory_mib} MiB": (
             fleet.memory_mib in FARGATE_MEMORY_MIB.get(fleet.cpu_units, range(0))
         ),
-        f"zones is {fleet.zones}; write 1 to 3": 1 <= fleet.zones <= 3,  # noqa: PLR2004 - as it says
+        f"zones is {fleet.zones}; write 1 or 2": fleet.zones in {1, 2},
     }
     for fact, holds in facts.items():
         if not holds:

@@ -104,6 +104,9 @@ def _ingress(
         **resources.settings(),
         public_url=public_url,
         pool_aliases=pool_aliases(deployment),
+        wakes={
+            pool: name for name in resources.scaler_functions for pool in deployment.fleet_pools
+        },
     )
     part = LanewayFunction(
         stack,

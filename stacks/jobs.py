@@ -14,9 +14,10 @@ from stacks import names
 from stacks.parts.batch_functions import batch_finisher, batch_splitter
 from stacks.parts.function import LanewayFunction, control_layer, with_plugins_off
 from stacks.parts.job_resources import JobResources
-from stacks.parts.permissions import allow, allow_below, allow_table
+from stacks.parts.permissions import allow, allow_below, allow_invoking, allow_table
 from stacks.parts.queue_source import consume
 from stacks.parts.recurring import schedule_batches
+from stacks.parts.send_function import send_function
 from stacks.queues import WEBHOOKS_TIMEOUT_S
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class JobsStack(Stack):
         layer = control_layer(self, deployment.assets.control, stage=stage)
         _sweeper(self, layer)
         _webhooks(self, layer, public_url)
+        if stage.broker == "rabbitmq":
+            send_function(self, deployment, layer=layer)
         batch_splitter(self, deployment, layer=layer, tables_key=tables_key)
         batch_finisher(self, deployment, layer=layer, tables_key=tables_key)
         schedule_batches(self, self.resources)
@@ -100,6 +103,7 @@ def _sweeper(stack: JobsStack, layer: lambda_.ILayerVersion) -> None:
         actions=["sqs:SendMessage"],
         resources=[*resources.job_queue_arns, resources.queue_arn(webhooks)],
     )
+    allow_invoking(part, resources, resources.send_functions)
     events.Rule(
         part,
         "EveryMinute",

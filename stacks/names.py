@@ -12,7 +12,7 @@ ALIAS: Final = "live"
 METRICS_NAMESPACE: Final = "Laneway"
 
 
-Concern = Literal["storage", "queues", "pools", "ingress", "jobs", "observability"]
+Concern = Literal["storage", "queues", "pools", "ingress", "jobs", "fleet", "observability"]
 
 
 def stack(stage: str, concern: Concern) -> str:
@@ -53,6 +53,46 @@ def sweeper_function(stage: str) -> str:
 def webhooks_function(stage: str) -> str:
     """The function that tells callers' URLs of ended jobs."""
     return f"laneway-{stage}-webhooks"
+
+
+def send_function(stage: str) -> str:
+    """The function that sends to RabbitMQ, from within its network."""
+    return f"laneway-{stage}-send"
+
+
+def fleet_scaler_function(stage: str) -> str:
+    """The function that decides how many long-lived workers there are."""
+    return f"laneway-{stage}-fleet-scaler"
+
+
+def fleet_table(stage: str) -> str:
+    """The table in which the fleet scaler remembers a pool from one look to the next."""
+    return f"laneway-{stage}-fleet"
+
+
+def fleet_cluster(stage: str) -> str:
+    """The ECS cluster of long-lived workers."""
+    return f"laneway-{stage}"
+
+
+def workers_service(stage: str, pool: str) -> str:
+    """The ECS service of a pool's long-lived workers."""
+    return f"laneway-{stage}-{pool}-workers"
+
+
+def workers_log_group(stage: str, pool: str) -> str:
+    """The log group of a pool's long-lived workers."""
+    return f"/laneway/{stage}/{pool}/workers"
+
+
+def terminating_hook(stage: str, pool: str) -> str:
+    """The lifecycle hook that keeps a terminating instance until its worker has drained."""
+    return f"laneway-{stage}-{pool}-terminating"
+
+
+def workers_group(stage: str, pool: str) -> str:
+    """The Auto Scaling group of a gpu pool's instances."""
+    return f"laneway-{stage}-{pool}-workers"
 
 
 def ingress_function(stage: str) -> str:

@@ -13,6 +13,7 @@ from stacks.parts.alarms import AlarmMaker, alarms_topic
 from stacks.parts.batch_watch import batch_rows
 from stacks.parts.budget import monthly_budget
 from stacks.parts.dashboard import StageDashboard
+from stacks.parts.fleet_watch import fleet_rows, watch_fleet
 from stacks.parts.metrics import FunctionMetrics, GatewayMetrics, ModelMetrics
 from stacks.parts.queue_watch import dashboard_rows, job_functions, watch_queues
 
@@ -42,6 +43,7 @@ class ObservabilityStack(Stack):
         _watch_gateway(self, alarms, deployment, gateway)
         _watch_pools(alarms, deployment)
         watch_queues(alarms, deployment)
+        watch_fleet(alarms, deployment)
         for function in job_functions(deployment):
             _watch_job_function(alarms, deployment, function)
         models = [_model_metrics(deployment, entry) for entry in deployment.realtime_models]
@@ -57,7 +59,7 @@ class ObservabilityStack(Stack):
             models=models,
             functions=_pool_functions(deployment),
             alarms=alarms.names,
-            more=[*dashboard_rows(deployment), *batch_rows(deployment)],
+            more=[*dashboard_rows(deployment), *batch_rows(deployment), *fleet_rows(deployment)],
         )
         CfnOutput(self, "AlarmsTopic", value=topic.topic_arn, description="Notified by every alarm")
 

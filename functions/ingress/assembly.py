@@ -18,6 +18,7 @@ from shared.jobs.submit import Jobs
 from shared.queues.invoked import connect_lambda
 from shared.queues.opened import open_queues
 from shared.queues.sqs import SqsQueue
+from shared.queues.waking import connect_wake, wake_on_send
 from shared.results.batches_dynamodb import DynamoBatchStore
 from shared.results.dynamodb import DynamoJobStore
 from shared.results.objects_s3 import S3ObjectStore
@@ -59,6 +60,7 @@ def make_jobs(
     connect: Callable[[], Clients],
     clock: Clock = system_clock,
     connect_lambda: Callable[[], LambdaClient] = connect_lambda,
+    connect_wake: Callable[[], LambdaClient] = connect_wake,
 ) -> JobCalls | None:
     """The calls about jobs; None for a stage that keeps none, which connects to nothing."""
     if not settings.jobs_table:
@@ -66,7 +68,12 @@ def make_jobs(
     clients = connect()
     store = DynamoJobStore(clients.dynamodb, table=settings.jobs_table, clock=clock)
     payloads = S3PayloadStore(clients.s3, bucket=settings.bucket)
-    queues = open_queues(settings, sqs=clients.sqs, connect_lambda=connect_lambda)
+    queues = wake_on_send(
+        open_queues(settings, sqs=clients.sqs, connect_lambda=connect_lambda),
+        wakes=settings.wakes,
+        connect=connect_wake,
+        clock=clock,
+    )
     jobs = Jobs(
         catalog=catalog,
         store=store,

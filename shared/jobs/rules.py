@@ -26,6 +26,8 @@ class JobRules:
     ttls_s: Mapping[str, int]
     timeout_s: int
     retention_s: int
+    start_s: Mapping[str, float] = field(default_factory=dict)
+    """By pool: what long-lived workers may take to start; a function's take no time."""
     input_places: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """By tenant: `s3://bucket/prefix/` that it may name beside its own uploads."""
     result_aliases: Mapping[str, str] = field(default_factory=dict)
@@ -41,11 +43,18 @@ class JobRules:
             ttls_s={"async": settings.async_ttl_s, "batch": settings.batch_ttl_s},
             timeout_s=settings.job_timeout_s,
             retention_s=settings.job_retention_s,
+            start_s=settings.start_s,
             input_places=settings.input_places,
             result_aliases=settings.result_aliases,
             receivers=receivers(settings.stage, settings.webhook_loopback),
         )
 
-    def lost_at(self, latency_class: str, *, sent_at: float, ttl_at: float) -> float:
-        """When somebody must look whether a message was received."""
-        return min(ttl_at, sent_at + LOST_AFTER_TARGETS * self.targets_s[latency_class])
+    def lost_at(self, latency_class: str, *, pool: str, sent_at: float, ttl_at: float) -> float:
+        """When somebody must look whether a message was received; a fleet may have to start first.
+
+        Sent again too early, a message would be counted twice, and workers started for it in vain.
+        """
+        patience_s = LOST_AFTER_TARGETS * (
+            self.targets_s[latency_class] + self.start_s.get(pool, 0)
+        )
+        return min(ttl_at, sent_at + patience_s)

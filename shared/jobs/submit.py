@@ -185,7 +185,7 @@ def send_job(row: JobRow, *, queue: Queue, store: JobStore, rules: JobRules, clo
     """Whether the broker has the message of a committed job. The job is accepted either way."""
     try:
         queue.send(reference(row.key), tenant=row.key.tenant)
-        due_at = rules.lost_at(row.latency_class, sent_at=clock(), ttl_at=row.ttl_at)
+        due_at = rules.lost_at(row.latency_class, pool=row.pool, sent_at=clock(), ttl_at=row.ttl_at)
         store.sent(row.key, due_at=due_at)
     except (QueueUnavailableError, StoreUnavailableError):
         return False

@@ -114,7 +114,10 @@ class Sweeper:
 
     def _note_sent(self, row: JobRow, now: float) -> None:
         due_at = self._rules.lost_at(
-            row.latency_class, sent_at=now, ttl_at=row.ttl_at if row.attempt == 0 else float("inf")
+            row.latency_class,
+            pool=row.pool,
+            sent_at=now,
+            ttl_at=row.ttl_at if row.attempt == 0 else float("inf"),
         )
         if row.status == "running":
             self._store.postpone(row.key, due_at=due_at)

@@ -9,8 +9,11 @@ from __future__ import annotations
 import json
 import threading
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING, Final, Protocol
 
+import boto3
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 if TYPE_CHECKING:
@@ -22,6 +25,14 @@ if TYPE_CHECKING:
 
 WAKE_EVERY_S: Final = 20.0
 """Between two wakes for a pool by one process."""
+
+
+_TIMEOUTS: Final = Config(connect_timeout=1, read_timeout=1, retries={"total_max_attempts": 1})
+
+
+def connect_wake() -> LambdaClient:
+    """A client that gives up soon, since a caller waits and the hint is only a hint."""
+    return boto3.client("lambda", config=_TIMEOUTS)
 
 
 class Wake(Protocol):
@@ -41,7 +52,7 @@ class FunctionWake:
         functions: Mapping[str, str],
         clock: Callable[[], float],
     ) -> None:
-        self._connect = connect
+        self._connect = cache(connect)
         self._functions = functions
         self._clock = clock
         self._lock = threading.Lock()
@@ -118,3 +129,18 @@ class WakingQueue:
     def depth(self) -> int:
         """As the queue does."""
         return self._queue.depth()
+
+
+def wake_on_send(
+    queues: Mapping[tuple[str, str], Queue],
+    *,
+    wakes: Mapping[str, str],
+    connect: Callable[[], LambdaClient],
+    clock: Callable[[], float],
+) -> dict[tuple[str, str], Queue]:
+    """The same queues, by pool and queue, of which those of pools in `wakes` wake their consumers."""
+    wake = FunctionWake(connect, functions=wakes, clock=clock)
+    return {
+        key: WakingQueue(queue, pool=key[0], wake=wake) if key[0] in wakes else queue
+        for key, queue in queues.items()
+    }

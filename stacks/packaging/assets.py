@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,8 @@ class Asset:
 class Assets:
     """Everything that a stage's functions are deployed from."""
 
+    onnx_runtime: Asset
+    control: Asset
     pools: Mapping[str, Asset]
     ingress: Asset
     authorizer: Asset
@@ -35,8 +37,11 @@ class Assets:
     webhooks: Asset
     batch_splitter: Asset
     batch_finisher: Asset
-    onnx_runtime: Asset
-    control: Asset
+    fleet_scaler: Asset
+    send: Asset | None = None
+    """The function that sends to RabbitMQ; None where SQS carries jobs."""
+    images: Mapping[str, Asset] = field(default_factory=dict)
+    """Folders that workers' images are built from, by pool; none without long-lived workers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from shared.schema.openapi import build_openapi
 from stacks.packaging.assets import PROJECT, Asset, Assets, BuildContext
 from stacks.packaging.budget import check_size
 from stacks.packaging.content import Content, build_package
+from stacks.packaging.image import build_image_context
 from stacks.packaging.layers import CONTROL, ONNX_RUNTIME, build_layer
 from stacks.packaging.models import add_models, add_requirements
 from stacks.packaging.sources import modules_needed
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from stacks.stages import Stage
+
 _POOL_HANDLERS: Final = ("functions/realtime/handler.py", "functions/queue_worker/handler.py")
 
 
-def build_assets(repository: Repository, context: BuildContext) -> Assets:
-    """Everything to deploy for this repository; raises PackagingError for what cannot be."""
+def build_assets(repository: Repository, context: BuildContext, *, stage: Stage) -> Assets:
+    """Everything to deploy of this repository; raises PackagingError for what cannot be."""
     onnx_runtime = build_layer(ONNX_RUNTIME, context)
     control = build_layer(CONTROL, context)
     pools = {pool: build_pool(repository, pool, context) for pool in _function_pools(repository)}
@@ -42,6 +45,9 @@ def build_assets(repository: Repository, context: BuildContext) -> Assets:
             "batch_splitter", context, {"catalog.json": _catalog(repository, None)}
         ),
         batch_finisher=build_function("batch_finisher", context),
+        fleet_scaler=build_function("fleet_scaler", context),
+        send=build_function("send", context) if stage.broker == "rabbitmq" else None,
+        images={} if stage.emulated else build_images(repository, context, stage=stage),
         onnx_runtime=onnx_runtime,
         control=control,
     )
@@ -54,6 +60,24 @@ def _function_pools(repository: Repository) -> list[str]:
         for pool in repository.pools
         if any(entry.spec.compute == "cpu" for entry in repository.models_of(pool))
     ]
+
+
+def build_images(
+    repository: Repository, context: BuildContext, *, stage: Stage
+) -> dict[str, Asset]:
+    """What the images of long-lived workers are built from, by pool."""
+    queued = {
+        entry.spec.pool: entry.spec.compute
+        for entry in repository.models.values()
+        if set(entry.spec.latency_classes) - {"realtime"}
+    }
+    return {
+        pool: build_image_context(
+            repository, pool, context, device="cuda" if compute == "gpu" else "cpu"
+        )
+        for pool, compute in queued.items()
+        if compute == "gpu" or stage.broker == "rabbitmq"
+    }
 
 
 def build_pool(repository: Repository, pool: str, context: BuildContext) -> Asset:
@@ -82,8 +106,11 @@ def build_ingress(repository: Repository, context: BuildContext) -> Asset:
 def build_function(
     name: str, context: BuildContext, written: Mapping[str, bytes] | None = None
 ) -> Asset:
-    """The package of a function that runs no models: its own sources and what they import."""
-    content = Content(written=dict(written or {}))
+    """The package of a function that runs no models: its sources, what they import, and its own lock."""
+    lock = PROJECT / "functions" / name / "requirements.txt"
+    content = Content(
+        written=dict(written or {}), requirements=lock.read_text() if lock.is_file() else ""
+    )
     _add_sources(content, f"functions/{name}/handler.py")
     return build_package(name, content, context)
 

@@ -53,9 +53,20 @@ class AlarmMaker:
         self.names: list[str] = []
 
     def above(
-        self, name: str, metric: cloudwatch.IMetric, *, threshold: float, description: str
+        self,
+        name: str,
+        metric: cloudwatch.IMetric,
+        *,
+        threshold: float,
+        description: str,
+        periods: tuple[int, int] | None = None,
     ) -> None:
-        """Alarm `laneway-<stage>-<name>` when the metric is above the threshold in most periods."""
+        """Alarm `laneway-<stage>-<name>` when the metric is above the threshold in most periods.
+
+        `periods`: so many bad ones, of so many, where the stage's own are not meant.
+        """
+        alarming = self._stage.alarms
+        bad, of = periods or (alarming.breaching, alarming.periods)
         self.names.append(f"laneway-{self._stage.name}-{name}")
         alarm = cloudwatch.Alarm(
             self._scope,
@@ -65,8 +76,8 @@ class AlarmMaker:
             metric=metric,
             threshold=threshold,
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
-            evaluation_periods=self._stage.alarms.periods,
-            datapoints_to_alarm=self._stage.alarms.breaching,
+            evaluation_periods=of,
+            datapoints_to_alarm=bad,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
         alarm.add_alarm_action(self._action)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from shared.results.batches_table import LISTED as BATCHES_LISTED
 from shared.results.table import LISTED
 from stacks import names
-from stacks.parts.permissions import allow, allow_below, allow_table
+from stacks.parts.permissions import allow, allow_below, allow_invoking, allow_table
 
 if TYPE_CHECKING:
     from aws_cdk import aws_kms as kms
@@ -46,6 +46,7 @@ def allow_accepting_jobs(
         actions=["s3:GetObject"],
         arns=resources.objects("results/", "batches/"),
     )
+    allow_invoking(part, resources, [*resources.send_functions, *resources.scaler_functions])
     _allow_batches(part, resources)
 
 

@@ -59,6 +59,15 @@ class JobResources:
             resource_name=table if index is None else f"{table}/index/{index}",
         )
 
+    def function_arn(self, name: str) -> str:
+        """ARN of a function."""
+        return self._stack.format_arn(
+            service="lambda",
+            resource="function",
+            resource_name=name,
+            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        )
+
     def queue_arn(self, name: str) -> str:
         """ARN of a queue."""
         return self._stack.format_arn(
@@ -74,6 +83,16 @@ class JobResources:
         """Names of a pool's queues: those of jobs, in the order of their service, and `chunks`."""
         kinds = (*self._deployment.job_queues(pool), CHUNKS)
         return {kind: names.pool_queue(self.stage.name, pool, kind) for kind in kinds}
+
+    @property
+    def send_functions(self) -> list[str]:
+        """As the deployment has them."""
+        return self._deployment.send_functions
+
+    @property
+    def scaler_functions(self) -> list[str]:
+        """As the deployment has them."""
+        return self._deployment.scaler_functions
 
     @property
     def job_queue_arns(self) -> list[str]:
@@ -94,11 +113,24 @@ class JobResources:
             for kind in kinds(pool)
         ]
 
+    def sqs_queues(self, pool: str) -> dict[str, str]:
+        """Those of the pool's queues that are on SQS."""
+        on_sqs = self.stage.broker == "sqs"
+        found = self.pool_queues(pool)
+        return {kind: name for kind, name in found.items() if on_sqs or kind == CHUNKS}
+
+    def dead_letters(self, pool: str) -> dict[str, str]:
+        """URLs of the dead-letter queues of the pool's queues on SQS."""
+        return {
+            kind: self.queue_url(names.dead_letters(name))
+            for kind, name in self.sqs_queues(pool).items()
+        }
+
     def queue_addresses(self, pool: str) -> dict[str, str]:
         """Where the pool's queues are: URLs of SQS, plain names where RabbitMQ carries jobs."""
-        on_sqs = self.stage.broker == "sqs"
+        on_sqs = self.sqs_queues(pool)
         return {
-            kind: self.queue_url(name) if on_sqs or kind == CHUNKS else name
+            kind: self.queue_url(name) if kind in on_sqs else name
             for kind, name in self.pool_queues(pool).items()
         }
 
@@ -117,10 +149,16 @@ class JobResources:
             "jobs_table": names.jobs_table(self.stage.name),
             "bucket": self.bucket,
             "queues": {pool: self.queue_addresses(pool) for pool in self._deployment.queue_pools},
+            "broker": self.stage.broker,
+            "send_function": "".join(self.send_functions),
             "input_places": {tenant: list(found) for tenant, found in lane.input_places.items()},
             "result_aliases": dict(lane.result_aliases),
             "async_target_s": at["async"].target_s,
             "batch_target_s": at["batch"].target_s,
+            "start_s": {
+                pool: self.stage.fleet.wait_s["async"] + self.stage.fleet.startup_s
+                for pool in self._deployment.fleet_pools
+            },
             "async_ttl_s": at["async"].ttl_s,
             "batch_ttl_s": at["batch"].ttl_s,
             "job_timeout_s": lane.worker_timeout_s,

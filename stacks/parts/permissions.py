@@ -1,4 +1,4 @@
-"""What functions of the queue lane may do: single actions on single resources, in the words of the lane.
+"""What functions and workers of the queue lane may do: single actions on single resources, in the words of the lane.
 
 Nothing here allows an action by a pattern. Objects and parameters are allowed below a prefix, because
 their names hold the tenant; that is the one place where a resource ends in `*`.
@@ -6,7 +6,7 @@ their names hold the tenant; that is the one place where a resource ends in `*`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from aws_cdk import Aws, Stack
 from aws_cdk import aws_iam as iam
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from aws_cdk import aws_kms as kms
 
-    from stacks.parts.function import LanewayFunction
+    from stacks.parts.job_resources import JobResources
+
 
 RECEIVE: Final = (
     "sqs:ReceiveMessage",
@@ -36,20 +37,24 @@ _KEY_ACTIONS: Final = (
 )
 
 
-def allow(
-    part: LanewayFunction, sid: str, *, actions: Sequence[str], resources: Sequence[str]
-) -> None:
-    """Allow the function these actions on these resources; nothing where there are none."""
+class HasRole(Protocol):
+    """What acts under a role of its own: a function, a worker."""
+
+    @property
+    def role(self) -> iam.Role:
+        """Its role."""
+
+
+def allow(part: HasRole, sid: str, *, actions: Sequence[str], resources: Sequence[str]) -> None:
+    """Allow these actions on these resources; nothing where there are none."""
     if resources:
         part.role.add_to_policy(
             iam.PolicyStatement(sid=sid, actions=list(actions), resources=list(resources))
         )
 
 
-def allow_below(
-    part: LanewayFunction, sid: str, *, actions: Sequence[str], arns: Sequence[str]
-) -> None:
-    """Allow the function these actions on everything below prefixes; the ARNs end in `/*`."""
+def allow_below(part: HasRole, sid: str, *, actions: Sequence[str], arns: Sequence[str]) -> None:
+    """Allow these actions on everything below prefixes; the ARNs end in `/*`."""
     allow(part, sid, actions=actions, resources=arns)
     for arn in arns:
         acknowledge(
@@ -61,14 +66,14 @@ def allow_below(
 
 
 def allow_table(
-    part: LanewayFunction,
+    part: HasRole,
     sid: str,
     *,
     actions: Sequence[str],
     arns: Sequence[str],
     key: kms.IKey | None,
 ) -> None:
-    """Allow the function these actions on a table or its indexes, and the use of the table's own key.
+    """Allow these actions on a table or its indexes, and the use of the table's own key.
 
     DynamoDB uses such a key with its caller's permission.
     """
@@ -77,14 +82,24 @@ def allow_table(
         key.grant(part.role, *_KEY_ACTIONS)
 
 
+def allow_invoking(part: HasRole, resources: JobResources, functions: Sequence[str]) -> None:
+    """Allow the calling of these functions, by name."""
+    allow(
+        part,
+        "CallFunctions",
+        actions=["lambda:InvokeFunction"],
+        resources=[resources.function_arn(name) for name in functions],
+    )
+
+
 def objects_at(places: Sequence[str]) -> list[str]:
     """ARNs of all objects below places such as `s3://bucket/prefix/`."""
     return [f"arn:{Aws.PARTITION}:s3:::{place.removeprefix('s3://')}*" for place in places]
 
 
-def _as_written(part: LanewayFunction, arn: str) -> str:
+def _as_written(part: HasRole, arn: str) -> str:
     """The ARN as the checks write it in a finding: references become their names in brackets."""
-    resolved = Stack.of(part).resolve(arn)
+    resolved = Stack.of(part.role).resolve(arn)
     if isinstance(resolved, str):
         return resolved
     separator, members = resolved["Fn::Join"]

@@ -34,6 +34,8 @@ def job_functions(deployment: Deployment) -> list[str]:
         names.webhooks_function(stage),
         names.batch_splitter_function(stage),
         names.batch_finisher_function(stage),
+        *deployment.send_functions,
+        *deployment.scaler_functions,
     ]
 
 

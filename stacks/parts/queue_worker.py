@@ -15,7 +15,7 @@ from shared.settings import QueueWorkerSettings
 from stacks import names
 from stacks.parts.function import LanewayFunction, with_plugins_off
 from stacks.parts.job_resources import CHUNKS, JobResources
-from stacks.parts.permissions import allow, allow_below, allow_table, objects_at
+from stacks.parts.pool_permissions import allow_working
 from stacks.parts.queue_source import consume
 
 if TYPE_CHECKING:
@@ -109,10 +109,7 @@ class QueueWorker(Construct):
             memory_mib=deployment.queue_pools[pool].memory_mib,
             timeout_s=feeds.timeout_s,
         )
-        _allow_jobs(self.part, resources, tables_key)
-        _allow_payloads(self.part, resources)
-        _allow_queues(self.part, resources, pool)
-        _allow_batches(self.part, resources, pool)
+        allow_working(self.part, resources, pool, tables_key)
         for kind, source in feeds.sources.items():
             consume(
                 self.part,
@@ -127,87 +124,8 @@ def _environment(deployment: Deployment, resources: JobResources, pool: str) -> 
         **resources.settings(),
         pool=pool,
         session_budget_mib=session_budget_mib(deployment.queue_pools[pool]),
-        dead_letters={
-            kind: resources.queue_url(names.dead_letters(name))
-            for kind, name in resources.pool_queues(pool).items()
-        },
+        dead_letters=resources.dead_letters(pool),
         webhooks_queue=resources.queue_url(names.webhooks_queue(deployment.stage.name)),
-        models_elsewhere=_models_elsewhere(deployment, pool),
+        models_elsewhere=deployment.models_elsewhere(pool),
     )
     return with_plugins_off({**settings.to_env(), **BLAS_ON_ONE_THREAD})
-
-
-def _models_elsewhere(deployment: Deployment, pool: str) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for entry in deployment.queued_models:
-        if entry.spec.pool != pool:
-            found.setdefault(entry.spec.pool, []).append(entry.name)
-    return found
-
-
-def _allow_jobs(part: LanewayFunction, resources: JobResources, key: kms.IKey | None) -> None:
-    allow_table(
-        part,
-        "RunJobs",
-        actions=["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],
-        arns=[resources.table_arn()],
-        key=key,
-    )
-
-
-def _allow_payloads(part: LanewayFunction, resources: JobResources) -> None:
-    lane = resources.stage.queue_lane
-    named = [place for places in lane.input_places.values() for place in places]
-    allow_below(
-        part,
-        "ReadInputs",
-        actions=["s3:GetObject"],
-        arns=[*resources.objects("inputs/", "uploads/", "results/"), *objects_at(named)],
-    )
-    allow_below(
-        part,
-        "WriteResults",
-        actions=["s3:PutObject"],
-        arns=[
-            *resources.objects("inputs/", "results/"),
-            *objects_at(list(lane.result_aliases.values())),
-        ],
-    )
-    # Without it S3 answers 403 for an upload that is not there, and nobody could tell it from a fault.
-    allow(part, "TellMissing", actions=["s3:ListBucket"], resources=[resources.bucket_arn])
-
-
-def _allow_queues(part: LanewayFunction, resources: JobResources, pool: str) -> None:
-    """Forward to any pool's queue, bury on its own dead-letter queues, and tell of webhooks."""
-    own = [names.dead_letters(name) for name in resources.pool_queues(pool).values()]
-    told = [*own, names.webhooks_queue(resources.stage.name)]
-    allow(
-        part,
-        "SendMessages",
-        actions=["sqs:SendMessage"],
-        resources=[*resources.job_queue_arns, *(resources.queue_arn(name) for name in told)],
-    )
-
-
-def _allow_batches(part: LanewayFunction, resources: JobResources, pool: str) -> None:
-    """Lease chunks, read lines, write the parts of output files, and tell who waits for the last."""
-    stage = resources.stage.name
-    allow(
-        part,
-        "RunChunks",
-        actions=["dynamodb:GetItem", "dynamodb:UpdateItem"],
-        resources=[resources.batches_arn()],
-    )
-    allow_below(
-        part,
-        "ReadAndWriteChunks",
-        actions=["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"],
-        arns=resources.objects("batches/"),
-    )
-    queues = (names.finish_queue(stage), names.pool_queue(stage, pool, CHUNKS))
-    allow(
-        part,
-        "SendBatches",
-        actions=["sqs:SendMessage"],
-        resources=[resources.queue_arn(queue) for queue in queues],
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 
 import boto3
 import pytest
@@ -41,29 +42,31 @@ class Stage:
 
     def __init__(self):
         self.clock = ManualClock()
+        name = f"fleet-{uuid.uuid4().hex}"  # another module's mock may still be open
+        self.cluster = name
         self.resources = make_resources("dev", [POOL])
         self.ecs = boto3.client("ecs", region_name=REGION)
-        self.ecs.create_cluster(clusterName="fleet")
+        self.ecs.create_cluster(clusterName=name)
         self.ecs.register_task_definition(
             family="worker",
             containerDefinitions=[{"name": "worker", "image": "worker", "memory": 1}],
         )
         self.ecs.create_service(
-            cluster="fleet", serviceName="heavy", taskDefinition="worker", desiredCount=0
+            cluster=name, serviceName="heavy", taskDefinition="worker", desiredCount=0
         )
         self.resources.dynamodb.create_table(
-            TableName="fleet",
+            TableName=name,
             KeySchema=[{"AttributeName": "pool", "KeyType": "HASH"}],
             AttributeDefinitions=[{"AttributeName": "pool", "AttributeType": "S"}],
             BillingMode="PAY_PER_REQUEST",
         )
         self.settings = FleetScalerSettings(
             stage="dev",
-            cluster="fleet",
+            cluster=name,
             services={POOL: "heavy"},
             queues=self.resources.queues,
             jobs_table=self.resources.jobs_table,
-            fleet_table="fleet",
+            fleet_table=name,
             job_s={POOL: 1.0},
             async_wait_s=10,
             max_workers=4,
@@ -86,7 +89,9 @@ class Stage:
 
     @property
     def workers(self):
-        (service,) = self.ecs.describe_services(cluster="fleet", services=["heavy"])["services"]
+        (service,) = self.ecs.describe_services(cluster=self.cluster, services=["heavy"])[
+            "services"
+        ]
         return service["desiredCount"]
 
     def send(self, count, kind="async"):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PROJECT = Path(__file__).parents[2]
-CONCERNS = ("storage", "queues", "pools", "ingress", "jobs", "observability")
+CONCERNS = ("storage", "queues", "pools", "ingress", "jobs", "fleet", "observability")
 
 Resource = dict[str, Any]
 
@@ -37,10 +37,9 @@ class Synthesized:
     @cached_property
     def templates(self) -> dict[str, dict[str, Any]]:
         return {
-            concern: json.loads(
-                (self.folder / f"laneway-{self.stage.name}-{concern}.template.json").read_bytes()
-            )
+            concern: json.loads(path.read_bytes())
             for concern in CONCERNS
+            if (path := self.folder / f"laneway-{self.stage.name}-{concern}.template.json").exists()
         }
 
     @cached_property
@@ -121,6 +120,7 @@ def with_gpu(repository: Repository) -> Repository:
 def assets(tmp_path_factory: pytest.TempPathFactory) -> Assets:
     folder = tmp_path_factory.mktemp("asset")
     (folder / "handler.py").write_text("")
+    (folder / "Dockerfile").write_text("FROM scratch\n")
     stub = Asset(folder=folder, digest="0" * 32)
     return Assets(
         pools={"shared": stub, "hot": stub},
@@ -130,6 +130,9 @@ def assets(tmp_path_factory: pytest.TempPathFactory) -> Assets:
         webhooks=stub,
         batch_splitter=stub,
         batch_finisher=stub,
+        fleet_scaler=stub,
+        send=stub,
+        images=dict.fromkeys(("shared", "hot", "heavy"), stub),
         onnx_runtime=stub,
         control=stub,
     )

@@ -1,0 +1,92 @@
+"""The function that sends to RabbitMQ from within its network: the one place of a stage that speaks AMQP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from aws_cdk import aws_lambda as lambda_
+
+from shared.settings import SendSettings
+from stacks import names
+from stacks.errors import SynthError
+from stacks.parts.acknowledge import acknowledge
+from stacks.parts.function import LanewayFunction, with_plugins_off
+from stacks.parts.permissions import allow
+
+if TYPE_CHECKING:
+    from aws_cdk import Stack
+
+    from stacks.deployment import Deployment
+    from stacks.fleet_lane import RabbitMQ
+
+HANDLER: Final = "functions.send.handler.handler"
+_TIMEOUT_S: Final = 25
+_MEMORY_MIB: Final = 256
+_INTERFACE_ACTIONS: Final = (
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:UnassignPrivateIpAddresses",
+)
+
+
+def send_function(
+    stack: Stack, deployment: Deployment, *, layer: lambda_.ILayerVersion
+) -> LanewayFunction:
+    """The function, in the broker's subnets; on one's own machine, outside of any."""
+    stage, named = deployment.stage, deployment.stage.rabbitmq
+    if deployment.assets.send is None:
+        raise SynthError("the package of the function that sends to RabbitMQ was not built")
+    settings = SendSettings(
+        stage=stage.name,
+        log_level=stage.log_level,
+        queues={
+            pool: {
+                kind: names.pool_queue(stage.name, pool, kind)
+                for kind in deployment.job_queues(pool)
+            }
+            for pool in deployment.queue_pools
+        },
+        amqp_secret="" if named is None else named.secret_arn,
+        amqp_url=deployment.amqp_url or "",
+    )
+    part = LanewayFunction(
+        stack,
+        "Send",
+        stage=stage,
+        name=names.send_function(stage.name),
+        description="Sends jobs to RabbitMQ, and tells what waits there",
+        handler=HANDLER,
+        package=deployment.assets.send,
+        layers=[layer],
+        environment=with_plugins_off(settings.to_env()),
+        memory_mib=_MEMORY_MIB,
+        timeout_s=_TIMEOUT_S,
+    )
+    if named is not None:
+        _join(part, named)
+    return part
+
+
+def _join(part: LanewayFunction, broker: RabbitMQ) -> None:
+    allow(
+        part,
+        "ReadBrokersSecret",
+        actions=["secretsmanager:GetSecretValue"],
+        resources=[broker.secret_arn],
+    )
+    allow(part, "JoinNetwork", actions=_INTERFACE_ACTIONS, resources=["*"])
+    acknowledge(
+        part.role,
+        rule="AwsSolutions-IAM5[Resource::*]",
+        reason="Lambda makes a function's network interfaces in its name, and their ids are not known "
+        "before; xray has no resource to name either.",
+    )
+    function = part.function.node.default_child
+    if not isinstance(function, lambda_.CfnFunction):
+        raise TypeError("the CDK makes functions in another way than this module knows")
+    function.vpc_config = lambda_.CfnFunction.VpcConfigProperty(
+        subnet_ids=list(broker.subnets), security_group_ids=[broker.security_group]
+    )
