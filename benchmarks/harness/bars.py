@@ -47,6 +47,15 @@ BARS: tuple[Bar, ...] = (
     Bar("Q1.embedding.10", "10 jobs stacked, embedding / session.run one by one", 0.80, 0.70),
     Bar("Q1.embedding.100", "100 jobs stacked, embedding / session.run one by one", 0.80, 0.70),
     Bar("Q2", "lease, publish and acknowledge, per job in deliveries of 10", 160, 40, "us"),
+    Bar(
+        "G1.embedding", "worker with a full queue, embedding / session.run, best batch", 1.11, 1.03
+    ),
+    Bar(
+        "G1.heavy",
+        "worker with a full queue, text recognition / session.run, best batch",
+        1.11,
+        1.03,
+    ),
     Bar("B1", "a line of a batch, one worker process / parse, run, write bare", 1.43, 1.11),
 )
 

@@ -21,6 +21,7 @@ from benchmarks.harness import (
     report,
     session,
     warm,
+    worker,
 )
 from benchmarks.harness.bars import GROUPS
 from benchmarks.harness.figure import Effort, Figure, Skipped
@@ -39,6 +40,7 @@ MEASUREMENTS: tuple[tuple[tuple[str, ...], Callable[[Effort], list[Figure]]], ..
     (("Q1",), jobs.measure_stacking),
     (("Q2",), jobs.measure_machinery),
     (("B1",), batches.measure_batches),
+    (("G1",), worker.measure_worker),
 )
 
 

@@ -64,6 +64,8 @@ TABULAR = BenchModel("breast-cancer", "2")
 SMALLEST = BenchModel("breast-cancer", "1")
 """A single decision tree: the least work there is for a handler to hide behind."""
 EMBEDDING = BenchModel("sentence-embedding", "1")
+HEAVY = BenchModel("text-recognition", "1")
+"""Reads lines of text: the one that the repository keeps for gpus."""
 
 ENVIRONMENT = {
     "AWS_LAMBDA_FUNCTION_NAME": "bench",
