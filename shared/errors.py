@@ -215,9 +215,16 @@ class TransformFailedError(ServiceError):
 
 
 class ModelRunError(ServiceError):
-    """onnxruntime failed on an input that fits the model's signature."""
+    """onnxruntime failed on an input that fits the model's signature.
+
+    `detail`: its own words, for the log alone.
+    """
 
     code = "model_run_failed"
+
+    def __init__(self, message: str, *, detail: str | None = None) -> None:
+        super().__init__(message)
+        self.detail = detail
 
 
 class NonFiniteOutputError(ServiceError):

@@ -10,30 +10,18 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import time
 import traceback
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from shared.log_lines import make_logger
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-# Powertools imports botocore where it finds it, only to put its own name into the User-Agent of AWS
-# calls (aws_lambda_powertools/shared/user_agent.py, 3.37.0), and does without where it does not.
-# Lambda's runtime has botocore, and the realtime function makes no AWS call.
-_HIDDEN: Final = "botocore" not in sys.modules
-if _HIDDEN:
-    sys.modules["botocore"] = None  # type: ignore[assignment]  # what makes an import fail, by the language's reference
-try:
-    from aws_lambda_powertools import Logger
-    from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
-finally:
-    if _HIDDEN:
-        del sys.modules["botocore"]
 
 NAMESPACE: Final = "Laneway"
 CLIENT_ERROR_STATUS: Final = 400
@@ -78,14 +66,8 @@ class Telemetry:
     """Writes the lines of one function; `pool` is the dimension that its alarms watch."""
 
     def __init__(self, *, service: str, stage: str, pool: str, log_level: str = "INFO") -> None:
-        self.logger = Logger(
-            service=service,
-            level=log_level,
-            logger_formatter=_Formatter(service=service),
-            logger_handler=_StdoutHandler(),
-        )
+        self.logger = make_logger(service, log_level)
         self._logger = logging.getLogger(service)
-        self._logger.propagate = False  # Lambda's root handler would have to filter every line out
         self._stage = stage
         self._pool = pool
         self._cold_start = _starts_cold()
@@ -114,7 +96,8 @@ class Telemetry:
     def failure(self, error: BaseException, facts: RequestFacts, context: Any) -> None:
         """Log a failure of ours: the types and frames of the exception and its causes.
 
-        The exceptions' messages stay out of the log: onnxruntime's and a transform's may hold values.
+        The exceptions' messages stay out of the log, since a transform's may hold values. `detail` is
+        what an error of ours says to the log alone: onnxruntime's reason, without a caller's values.
         """
         self.logger.error(
             "failure",
@@ -126,6 +109,7 @@ class Telemetry:
                 "model": facts.model,
                 "version": facts.version,
                 "exception_name": type(error).__name__,
+                "detail": getattr(error, "detail", None),
                 "stack_trace": [_trace(item) for item in _with_causes(error)],
             },
         )
@@ -215,56 +199,3 @@ def _trace(error: BaseException) -> dict[str, Any]:
             for frame in traceback.extract_tb(error.__traceback__)
         ],
     }
-
-
-class _StdoutHandler(logging.StreamHandler[TextIO]):
-    """Writes to the stdout of the moment: Lambda and pytest both replace it after the import."""
-
-    def __init__(self) -> None:
-        logging.Handler.__init__(self)
-
-    @property
-    def stream(self) -> TextIO:  # type: ignore[override]  # an attribute of the base class, which never sets it then
-        return sys.stdout
-
-
-class _Formatter(LambdaPowertoolsFormatter):
-    """Powertools' formatter with a short path for the request's line, whose members are complete."""
-
-    def __init__(self, *, service: str) -> None:
-        super().__init__(
-            json_serializer=_to_json,
-            serialize_stacktrace=False,  # it would hold the exception's message
-            service=service,
-        )
-        self._service = service
-        self._second = -1
-        self._time_form = ""
-
-    def format(self, record: logging.LogRecord) -> str:
-        fields = getattr(record, "fields", None)
-        if fields is None:
-            return super().format(record)
-        line = {
-            "level": record.levelname,
-            "message": record.msg,
-            "timestamp": self._timestamp(record),
-            "service": self._service,
-            **fields,
-        }
-        trace_id = os.environ.get("_X_AMZN_TRACE_ID")
-        if trace_id:
-            line["xray_trace_id"] = trace_id.split(";")[0].removeprefix("Root=")
-        return orjson.dumps(line).decode()
-
-    def _timestamp(self, record: logging.LogRecord) -> str:
-        """As Powertools writes it; the text of the second is kept, as strftime is slow."""
-        second = int(record.created)
-        if second != self._second:
-            self._second = second
-            self._time_form = time.strftime("%Y-%m-%d %H:%M:%S,%%03d%z", time.localtime(second))
-        return self._time_form % record.msecs
-
-
-def _to_json(line: Any) -> str:
-    return orjson.dumps(line, default=str).decode()

@@ -197,7 +197,9 @@ _TELLERS: Final[Mapping[str, Callable[[Text, Mapping[str, Any]], Text | None]]] 
 def _record(line: Text, fields: Mapping[str, Any]) -> Text:
     loud = fields.get("level") in _LOUD
     said = " ".join(
-        str(fields[k]) for k in ("message", "exception_name", "exception") if fields.get(k)
+        str(fields[k])
+        for k in ("message", "exception_name", "exception", "detail")
+        if fields.get(k)
     )
     line.append(f"{fields.get('level', '')} {said}".strip(), style="red" if loud else "")
     for frame in _frames(fields.get("stack_trace")):

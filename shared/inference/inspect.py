@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import onnxruntime
 from onnxruntime import InferenceSession
 
 from shared.catalog import ModelVersion, SessionSpec, TensorSpec
@@ -46,7 +47,7 @@ class ModelInspection:
 def inspect_model(path: Path, *, threads: int = 1) -> ModelInspection:
     """Read, load and run the ONNX file at `path`. Raises ModelRefusedError."""
     found = scan(path)
-    session = _load(path, threads=threads)
+    session = _load(path, found, threads=threads)
     inputs = _signature(session.get_inputs(), "input", found)
     outputs = _signature(session.get_outputs(), "output", found)
     _check_mixture(inputs, outputs)
@@ -64,7 +65,7 @@ def inspect_model(path: Path, *, threads: int = 1) -> ModelInspection:
     )
 
 
-def _load(path: Path, *, threads: int) -> InferenceSession:
+def _load(path: Path, found: GraphScan, *, threads: int) -> InferenceSession:
     try:
         return InferenceSession(
             str(path),
@@ -72,7 +73,12 @@ def _load(path: Path, *, threads: int) -> InferenceSession:
             providers=["CPUExecutionProvider"],
         )
     except Exception as error:
-        raise ModelRefusedError(f"onnxruntime cannot load {path.name}: {reason(error)}") from error
+        opsets = ", ".join(f"{domain} {version}" for domain, version in found.opset.items())
+        raise ModelRefusedError(
+            f"onnxruntime {onnxruntime.__version__} cannot load {path.name}, opset {opsets}: "
+            f"{reason(error)}; export it again for an opset and with types that this version "
+            "knows, and let onnx.checker look at it"
+        ) from error
 
 
 def _signature(items: list[Any], kind: str, found: GraphScan) -> tuple[TensorSpec, ...]:

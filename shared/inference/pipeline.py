@@ -181,7 +181,9 @@ class ServedModel:
                     "the classification extension is not supported here",
                     field=f"outputs[{index}].parameters.classification",
                 )
-            wanted[output.name] = Wanted(spec, binary=wants_binary(request, output), place=index)
+            wanted[output.name] = Wanted(
+                spec, binary=wants_binary(request, output, index), place=index
+            )
         return list(wanted.values())
 
     def _refuse_json_of_binary_only(self, wanted: Sequence[Wanted]) -> None:

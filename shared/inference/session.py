@@ -54,6 +54,18 @@ RUN_FAILURES: Final = (Fail, InvalidArgument, NotImplementedByRuntime, RuntimeEx
 """What onnxruntime raises from a run: its own exceptions share no base below Exception."""
 LOG_FATAL_ONLY: Final = 4
 """onnxruntime writes a failed run's values to stderr at any lower severity; tensors are never logged."""
+VALUE_FAULTS: Final = (
+    ("Out of range value in index", "an index is out of range"),
+    ("Attempting to broadcast", "sizes of two tensors do not fit together"),
+    ("imension mismatch", "sizes of two tensors do not fit together"),
+    ("dimensions must match", "sizes of two tensors do not fit together"),
+    ("cannot be reshaped", "the number of elements does not fit the shape that they should get"),
+)
+"""What onnxruntime 1.31 says of values, without the class that says so, and how callers are told."""
+SOURCE_LINE: Final = re.compile(r"\.(?:cc|h):\d+ ")
+VALUE: Final = re.compile(r"-?\d[\d.]*|'[^']*'|\"[^\"]*\"")
+NODE: Final = re.compile(r"while running (\w+) node")
+CODES: Final = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (?:Load model from \S+ failed:)?")
 ABSOLUTE_PATH: Final = re.compile(r"(?<![\w.])/\S*/")
 REASON_CHARACTERS_MAX: Final = 300
 ONNX_BFLOAT16: Final = 16
@@ -91,7 +103,8 @@ class ModelSession:
         """The outputs named, in that order, or an error by `deadline_s` on the monotonic clock.
 
         Raises DeadlineExceededError when the run was stopped, SignatureError when the graph
-        refuses the caller's values (an index out of range), ModelRunError when it fails otherwise.
+        refuses the caller's values (an index out of range), ModelRunError when it fails otherwise:
+        onnxruntime's words are in its `detail`, for the log.
         """
         started_s = time.monotonic()
         watch = WATCHDOG.arm(deadline_s)
@@ -117,9 +130,15 @@ class ModelSession:
         )
 
     def _translated(self, error: Exception) -> LanewayError:
-        if isinstance(error, InvalidArgument) and self._fed_by_caller:
-            return SignatureError(f"{self._label} refused the input values: {reason(error)}")
-        return ModelRunError(f"{self._label} failed while it ran: {reason(error)}")
+        fault = value_fault(error) if self._fed_by_caller else None
+        if fault is not None:
+            return SignatureError(
+                f"{self._label} cannot compute with these values: {fault}", field="inputs"
+            )
+        return ModelRunError(
+            f"{self._label} failed{_at_node(error)} on an input that fits its signature",
+            detail=_without_values(error),
+        )
 
     def _run_values(
         self, output_names: Sequence[str], feeds: Mapping[str, NDArray[Any]], options: Any
@@ -229,8 +248,31 @@ def _bits(value: OrtValue) -> NDArray[np.uint16]:
     return np.frombuffer(memory, np.uint16).reshape(shape)
 
 
+def value_fault(error: Exception) -> str | None:
+    """What is wrong with the values that a graph was fed, in words for their sender; None where it is not they.
+
+    An invalid argument is told in onnxruntime's own words. A few faults of values come as plain
+    failures, with its source lines in them: these get words of ours.
+    """
+    text = reason(error)
+    if isinstance(error, InvalidArgument) and not SOURCE_LINE.search(text):
+        return text
+    known = (ours for theirs, ours in VALUE_FAULTS if theirs in text)
+    return next(known, None)
+
+
+def _without_values(error: Exception) -> str:
+    """What onnxruntime says, for the log: an invalid argument's own numbers and texts are left out."""
+    return VALUE.sub("...", reason(error)) if isinstance(error, InvalidArgument) else reason(error)
+
+
+def _at_node(error: Exception) -> str:
+    node = NODE.search(str(error))
+    return f" at a {node[1]} node" if node else ""
+
+
 def reason(error: Exception) -> str:
-    """What onnxruntime says, in its own words, without the source file that it names and the machine's paths."""
+    """What onnxruntime says, in its own words, without its codes and the machine's paths."""
     text = str(error).rsplit("Status Message: ", 1)[-1].strip()
-    line = text.partition("\n")[0]
+    line = CODES.sub("", text.partition("\n")[0])
     return ABSOLUTE_PATH.sub("", line)[:REASON_CHARACTERS_MAX] or "no reason given"

@@ -154,10 +154,15 @@ def find_recipe(
         try:
             return recipe, _run(served, feeds), ""
         except LanewayError as error:
-            failure = failure or error.message
+            failure = failure or _why(error)
         if time.monotonic() > ends_s:
             break
     return None, [], failure
+
+
+def _why(error: LanewayError) -> str:
+    """The failure in onnxruntime's own words where there are any: here its reader is the model's owner."""
+    return getattr(error, "detail", None) or error.message
 
 
 def _recipes(inputs: tuple[TensorSpec, ...]) -> Iterator[Recipe]:
@@ -187,7 +192,7 @@ def _measure(
                 for row in range(rows)
             ]
         except LanewayError as error:
-            return None, f"a batch of {rows} rows did not run ({error.message})"
+            return None, f"a batch of {rows} rows did not run ({_why(error)})"
         for index, spec in enumerate(served.version.graph_outputs):
             if not stacked[index].ndim or stacked[index].shape[0] != rows:
                 return None, (

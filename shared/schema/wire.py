@@ -188,15 +188,17 @@ def _left_over(inputs: Sequence[InputTensor], left_bytes: int) -> InvalidRequest
     return InvalidRequestError(f"{left_bytes} bytes are left over {where}", field="inputs")
 
 
-def wants_binary(request: InferenceRequest, output: RequestedOutput | None = None) -> bool:
+def wants_binary(
+    request: InferenceRequest, output: RequestedOutput | None = None, index: int = 0
+) -> bool:
     """Whether an output travels binary: its own `binary_data`, else the request's default, else no.
 
-    `output` is None for an output that the request does not list.
+    `output` is None for an output that the request does not list; `index` is its place there.
     """
     if output is not None and output.parameters:
         own = output.parameters.get("binary_data")
         if own is not None:
-            return _flag(own, field=f"outputs.{output.name}.parameters.binary_data")
+            return _flag(own, field=f"outputs[{index}].parameters.binary_data")
     if not request.parameters:
         return False
     default = request.parameters.get("binary_data_output", False)

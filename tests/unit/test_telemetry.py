@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import orjson
 import pytest
 
+from shared.errors import ModelRunError
 from shared.telemetry import RequestFacts, Telemetry
 
 CONTEXT = SimpleNamespace(
@@ -126,3 +127,11 @@ def test_a_failure_is_logged_as_types_and_frames_of_the_whole_chain(lines):
     assert [item["type"] for item in line["stack_trace"]] == ["RuntimeError", "KeyError"]
     assert line["stack_trace"][0]["frames"][-1]["file"] == __file__
     assert (line["level"], line["model"], line["exception_name"]) == ("ERROR", "m", "RuntimeError")
+
+
+def test_what_onnxruntime_says_is_in_the_log_alone(lines):
+    error = ModelRunError("the model failed", detail="allocation of ... bytes failed")
+    telemetry().failure(error, facts(model="m"), CONTEXT)
+    [line] = lines()
+    assert line["detail"] == "allocation of ... bytes failed"
+    assert error.body() == {"error": "the model failed", "code": "model_run_failed"}

@@ -226,3 +226,15 @@ def test_a_difference_is_relative_to_the_largest_value_of_the_row():
     assert difference(np.array([[np.nan]]), np.array([[1.0]]), "FP64") == 1
     assert difference(np.array([3]), np.array([4]), "INT64") == 1
     assert difference(np.zeros((1, 2)), np.zeros((1, 3)), "FP64") == 1
+
+
+def test_an_opset_of_the_future_is_refused_with_the_way_out(tmp_path):
+    future = graphs.identity()
+    future.opset_import[0].version = 99
+    onnx.save(future, tmp_path / "model.onnx")
+
+    with pytest.raises(ModelRefusedError, match=r"opset ai\.onnx 99: .*export it again") as refused:
+        inspect_model(tmp_path / "model.onnx")
+
+    assert "[ONNXRuntimeError]" not in str(refused.value)
+    assert str(tmp_path) not in str(refused.value)

@@ -12,7 +12,13 @@ import numpy as np
 import pytest
 
 from shared.catalog import SessionSpec, TensorSpec
-from shared.errors import DeadlineExceededError, ModelDigestError, ModelUnavailableError
+from shared.errors import (
+    DeadlineExceededError,
+    ModelDigestError,
+    ModelRunError,
+    ModelUnavailableError,
+    SignatureError,
+)
 from shared.inference.deadline import FOREVER, WATCHDOG, Watchdog
 from shared.inference.providers import (
     CPU,
@@ -213,6 +219,71 @@ def test_a_failed_run_writes_no_values_to_the_log(serve, capfd):
         session.run({"i": np.array([987654])}, ["y"], deadline_s=1e12)
 
     assert "987654" not in "".join(capfd.readouterr())
+
+
+def node(kind, inputs, *, shapes, output_type="FP32", constants=(), **attributes):
+    """A graph of one node; `shapes`: datatype and shape of each input that is fed."""
+    return graphs.model(
+        [graphs.helper.make_node(kind, inputs, ["y"], **attributes)],
+        [graphs.value(name, *shape) for name, shape in shapes.items()],
+        [graphs.value("y", output_type, None)],
+        initializers=constants,
+    )
+
+
+TABLE = graphs.numpy_helper.from_array(np.ones((3, 2), np.float32), "t")
+INDICES = {"i": ("INT64", ["n", 2])}
+TWO = {"a": ("FP32", ["n", "k"]), "b": ("FP32", ["m", "l"])}
+RESHAPED = {"a": ("FP32", ["n"]), "s": ("INT64", ["k"])}
+WRONG_VALUES = {
+    "Gather": (node("Gather", ["t", "i"], shapes=INDICES, constants=[TABLE]), {"i": [[7, 0]]}),
+    "GatherElements": (
+        node("GatherElements", ["t", "i"], shapes=INDICES, constants=[TABLE]),
+        {"i": [[7, 0]]},
+    ),
+    "Add": (node("Add", ["a", "b"], shapes=TWO), {"a": [[1.0] * 3], "b": [[1.0] * 2]}),
+    "MatMul": (node("MatMul", ["a", "b"], shapes=TWO), {"a": [[1.0] * 3], "b": [[1.0] * 2]}),
+    "Concat": (
+        node("Concat", ["a", "b"], shapes=TWO, axis=1),
+        {"a": [[1.0]], "b": [[1.0], [2.0]]},
+    ),
+    "Reshape": (node("Reshape", ["a", "s"], shapes=RESHAPED), {"a": [1.0] * 6, "s": [4, 2]}),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG_VALUES)
+def test_values_that_the_graph_cannot_use_are_the_callers_fault(serve, kind):
+    graph, values = WRONG_VALUES[kind]
+    session = serve(graph).session
+    feeds = {
+        name: np.array(value, np.int64 if name in "is" else np.float32)
+        for name, value in values.items()
+    }
+
+    with pytest.raises(SignatureError, match="cannot compute with these values") as refused:
+        session.run(feeds, ["y"], deadline_s=1e12)
+
+    assert refused.value.field == "inputs"
+    assert_no_internals(refused.value.message)
+
+
+def assert_no_internals(message):
+    for word in ("onnxruntime", "::", ".cc", ".h:", "Status", "ONNXRuntimeError"):
+        assert word not in message, message
+
+
+def test_a_failure_of_another_kind_is_ours_and_told_in_the_log_alone(serve):
+    shape = {"s": ("INT64", ["k"])}
+    session = serve(node("ConstantOfShape", ["s"], shapes=shape)).session
+
+    with pytest.raises(ModelRunError) as failed:
+        session.run({"s": np.array([2**42])}, ["y"], deadline_s=1e12)
+
+    assert failed.value.message.endswith(
+        "failed at a ConstantOfShape node on an input that fits its signature"
+    )
+    assert_no_internals(failed.value.message)
+    assert "allocate memory" in failed.value.detail
 
 
 def test_the_watchdog_sleeps_when_there_is_nothing_to_watch_and_wakes_again():

@@ -149,8 +149,11 @@ def test_values_that_the_graph_refuses_are_the_transforms_failure(serve):
     code = "def preprocess(inputs):\n    return {'i': inputs['i'] + 5}\n"
     model = serve(graphs.lookup(), transform=code)
 
-    with pytest.raises(ModelRunError, match="out of data bounds"):
+    with pytest.raises(ModelRunError, match="failed at a Gather node") as failed:
         ask(model, [tensor([0], [1], "INT64", name="i")])
+
+    assert "out of data bounds" in failed.value.detail
+    assert "5" not in failed.value.detail, "a tensor's value in what is logged"
 
 
 def test_a_transform_that_cannot_be_imported_says_why(serve):

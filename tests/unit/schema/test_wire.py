@@ -357,8 +357,9 @@ def test_a_wish_that_is_not_true_or_false_is_refused():
     sent = request(JSON_INPUT, outputs=[{"name": "y", "parameters": {"binary_data": 1}}])
 
     assert sent.outputs is not None
-    with pytest.raises(InvalidRequestError, match="true or false; received 1"):
-        wants_binary(sent, sent.outputs[0])
+    with pytest.raises(InvalidRequestError, match="true or false; received 1") as refused:
+        wants_binary(sent, sent.outputs[0], 3)
+    assert refused.value.field == "outputs[3].parameters.binary_data"
     with pytest.raises(InvalidRequestError, match=r"binary_data_output .* received \"yes\""):
         wants_binary(request(JSON_INPUT, parameters={"binary_data_output": "yes"}))
 
