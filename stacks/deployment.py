@@ -95,6 +95,13 @@ class Deployment:
         return bool(self.fleet_pools) and not self.stage.emulated
 
     @property
+    def start_s(self) -> dict[str, float]:
+        """By pool of the fleet: by then a job is worked on though its workers had to start first."""
+        fleet = self.stage.fleet
+        ready_s = float(fleet.wait_s["async"] + fleet.startup_s)
+        return dict.fromkeys(self.fleet_pools, ready_s) if self.has_fleet else {}
+
+    @property
     def send_functions(self) -> list[str]:
         """Names of what sends to the broker for those outside its network: one with RabbitMQ."""
         return [names.send_function(self.stage.name)] if self.stage.broker == "rabbitmq" else []

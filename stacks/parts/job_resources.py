@@ -155,10 +155,7 @@ class JobResources:
             "result_aliases": dict(lane.result_aliases),
             "async_target_s": at["async"].target_s,
             "batch_target_s": at["batch"].target_s,
-            "start_s": {
-                pool: self.stage.fleet.wait_s["async"] + self.stage.fleet.startup_s
-                for pool in self._deployment.fleet_pools
-            },
+            "start_s": self._deployment.start_s,
             "async_ttl_s": at["async"].ttl_s,
             "batch_ttl_s": at["batch"].ttl_s,
             "job_timeout_s": lane.worker_timeout_s,
