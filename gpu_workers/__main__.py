@@ -1,7 +1,7 @@
 """`python -m gpu_workers`: one process for one device, told by its environment.
 
 exit code 0   it was told to end, and drained
-          1   a defect ended it, after what was in hand was handed back
+          1   a defect ended it, after what was in hand was handed back; or its broker was not there
           2   its settings or its package are wrong; standard error says how
 """
 
@@ -21,6 +21,7 @@ from gpu_workers.telemetry import WorkerTelemetry
 from gpu_workers.watcher import make_watcher
 from gpu_workers.worker import GpuWorker
 from shared.catalog import load_catalog
+from shared.errors import UnavailableError
 from shared.inference.providers import DeviceError
 from shared.settings import SettingError, WorkerSettings
 
@@ -49,6 +50,9 @@ def main() -> int:
             return _serve(GpuWorker(core), settings, telemetry)
     except (AssemblyError, DeviceError) as error:
         return _refuse(error)
+    except UnavailableError as error:
+        sys.stderr.write(f"gpu_workers ended: {error}\n")
+        return BROKEN
 
 
 def _serve(worker: GpuWorker, settings: WorkerSettings, telemetry: WorkerTelemetry) -> int:

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 LONG_POLL_READ_TIMEOUT_S: Final = 15.0
 """Of the client that receives: longer than its calls wait, and than a slow answer after that."""
+STACKS_HELD: Final = 8
+"""Full stacks of messages that RabbitMQ may have given: waiting, running, and being published."""
 CHUNK_LINES: Final = 64
 """Lines of a chunk between two looks at who waits: heavy models take long for each."""
 
@@ -183,7 +185,7 @@ def _opened_queues(
         largest = max((model.max_batch_size for model in catalog.models.values()), default=1)
         for key, place in rabbit.items():
             queues[key] = broker.queue(
-                place, prefetch=2 * largest, visibility_s=2 * settings.lease_s
+                place, prefetch=STACKS_HELD * largest, visibility_s=2 * settings.lease_s
             )
         yield queues
 

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from shared.queues.rabbitmq import AmqpSettings, RabbitBroker
 from shared.settings import WorkerSettings
 from tests.faults.cases import entered, hold, let_go, outcomes, submit, wait_settled
 from tests.faults.stage import PROJECT, VISIBILITY_S, Child, Stage, wait_for
@@ -19,18 +20,34 @@ DRAIN_S = 20.0
 
 
 class LongStage(Stage):
-    """A stage whose worker is `python -m gpu_workers`."""
+    """A stage whose worker is `python -m gpu_workers`, on SQS or on a broker."""
+
+    broker = None
+
+    def use_broker(self, private):
+        """Carry the jobs over RabbitMQ, as the stage's functions and its worker are told."""
+        names = {kind: f"{self.table}-{kind}" for kind in ("async", "batch")}
+        self.broker = RabbitBroker(AmqpSettings(url=private.url))
+        self.broker.declare(sorted(names.values()))
+        self.broker_url = private.url
+        self.names = names
+        queues = {("shared", kind): self.broker.queue(name) for kind, name in names.items()}
+        self.queue = queues["shared", "async"]
+        self.dead = self.broker.dead_letters(names["async"])
+        self.jobs._queues = queues
 
     def start_long(self, **changed):
         """Start a worker; it is ready when it says that it has started."""
         told = self.worker_settings
+        carried = {"queues": told.queues, "dead_letters": told.dead_letters}
+        if self.broker is not None:
+            carried = {"queues": {"shared": self.names}, "amqp_url": self.broker_url}
         settings = WorkerSettings(
             stage=told.stage,
             pool=told.pool,
             jobs_table=told.jobs_table,
             bucket=told.bucket,
-            queues=told.queues,
-            dead_letters=told.dead_letters,
+            **carried,
             webhooks_queue=told.webhooks_queue,
             models=str(self.package),
             lease_s=LEASE_S,
@@ -68,6 +85,17 @@ def stage(tmp_path, fault_models, aws):
         stage.stop()
 
 
+@pytest.fixture(params=["sqs", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
+def carried(request, stage):
+    """The stage, its jobs carried by each of the brokers."""
+    if request.param == "sqs":
+        yield stage
+        return
+    stage.use_broker(request.getfixturevalue("rabbitmq"))
+    with stage.broker:
+        yield stage
+
+
 def start_held(stage):
     worker = stage.start_long()
     hold(stage, worker)
@@ -75,7 +103,8 @@ def start_held(stage):
     return worker
 
 
-def test_what_a_killed_worker_had_in_hand_comes_again_and_what_it_published_does_not(stage):
+def test_what_a_killed_worker_had_in_hand_comes_again_and_what_it_published_does_not(carried):
+    stage = carried
     worker = start_held(stage)
     done = [submit(stage, [float(n), 1.0]) for n in range(3)]
     wait_for(
@@ -117,7 +146,8 @@ def test_a_worker_that_stood_still_past_its_lease_publishes_nothing(stage):
     assert sorted(outcomes(stage, key)) == ["lost", "succeeded"]
 
 
-def test_a_job_that_kills_every_worker_fails_alone_and_the_others_succeed(stage):
+def test_a_job_that_kills_every_worker_fails_alone_and_the_others_succeed(carried):
+    stage = carried
     deadly = submit(stage, [-1.0, 1.0], model="deadly")
     others = [submit(stage, [float(n), 1.0]) for n in range(6)]
     worker, deaths = stage.start_long(), 0
