@@ -18,6 +18,7 @@ from tests.e2e.local_service import (
     free_port,
     local_service,
 )
+from tests.fixtures.receiver import Receiver, receiver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,12 +35,21 @@ def copied_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def hooks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
+    """A receiver of webhooks on this machine, whose certificates the service was told of."""
+    names = ("localhost", "127.0.0.1")
+    with receiver(tmp_path_factory.mktemp("hooks"), names=names) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def service(
-    tmp_path_factory: pytest.TempPathFactory, copied_models: Path
+    tmp_path_factory: pytest.TempPathFactory, copied_models: Path, hooks: Receiver
 ) -> Iterator[LocalService]:
     """The deployed service that all tests of this folder share."""
     state = tmp_path_factory.mktemp("laneway")
-    with local_service(state, copied_models, free_port()) as service:
+    told = {"LANEWAY_WEBHOOK_CA_FILE": hooks.ca_file}
+    with local_service(state, copied_models, free_port(), **told) as service:
         service.wait_for("ready after", timeout_s=START_TIMEOUT_S)
         yield service
 

@@ -22,7 +22,8 @@ PROJECT = Path(__file__).parents[2]
 LANEWAY = Path(sys.executable).with_name("laneway")
 START_TIMEOUT_S = 240.0
 REDEPLOY_TIMEOUT_S = 120.0
-STOP_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 60.0
+"""Each function that ran had unpacked its package anew, and all of that is removed."""
 
 HOSTILE_AWS_SETTINGS = {
     "AWS_PROFILE": "a-profile-that-nobody-has",
@@ -162,11 +163,11 @@ def eventually(holds: Callable[[], bool], *, timeout_s: float) -> bool:
 
 
 @contextlib.contextmanager
-def local_service(state: Path, models: Path, port: int) -> Iterator[LocalService]:
+def local_service(state: Path, models: Path, port: int, **variables: str) -> Iterator[LocalService]:
     process = subprocess.Popen(
         [LANEWAY, "dev", "--models", models, "--state", state],
         cwd=PROJECT,
-        env=os.environ | HOSTILE_AWS_SETTINGS | {"LANEWAY_PORT": str(port)},
+        env=os.environ | HOSTILE_AWS_SETTINGS | {"LANEWAY_PORT": str(port)} | variables,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

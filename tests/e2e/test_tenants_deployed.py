@@ -1,0 +1,87 @@
+"""Names, keys and tenants of jobs on the deployed service, also when everybody asks at once."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
+
+import pytest
+
+from tests.e2e.calls import call, ended
+from tests.e2e.local_service import eventually
+
+pytestmark = pytest.mark.deployed
+
+MODEL = "breast-cancer"
+AT_ONCE = 50
+
+
+def submission(value=1.0):
+    tensor = {"name": "features", "shape": [1, 30], "datatype": "FP32", "data": [value] * 30}
+    return {"model": MODEL, "latency_class": "async", "input": {"inputs": [tensor]}}
+
+
+@pytest.fixture
+def acme(laneway):
+    """The headers of another tenant."""
+    made = laneway("keys", "create", "--tenant", "acme")
+    assert made.returncode == 0, made.stderr
+    return {"x-api-key": made.stdout.strip()}
+
+
+def test_fifty_posts_at_once_with_one_key_make_one_job(service):
+    key = uuid4().hex
+
+    def post(_):
+        headers = {"idempotency-key": key}
+        return call(service, "POST", "/v2/jobs", json=submission(), headers=headers)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        answers = list(pool.map(post, range(AT_ONCE)))
+
+    refused = [answer for answer in answers if not answer.is_success]
+    assert [
+        answer.text for answer in refused if "message" not in answer.json()
+    ] == []  # the gateway's
+    made = [answer.json() for answer in answers if answer.is_success]
+    assert len({job["id"] for job in made}) == 1
+    assert [answer.status_code for answer in answers].count(202) == 1
+    assert ended(service, f"/v2/jobs/{made[0]['id']}")["attempt"] == 1
+
+
+def test_one_key_with_another_payload_is_a_conflict_and_of_another_tenant_another_job(
+    service, acme
+):
+    named = {"idempotency-key": uuid4().hex}
+
+    first = call(service, "POST", "/v2/jobs", json=submission(), headers=named)
+    other = call(service, "POST", "/v2/jobs", json=submission(2.0), headers=named)
+    theirs = call(service, "POST", "/v2/jobs", json=submission(2.0), headers=named | acme)
+
+    assert (first.status_code, other.status_code) == (202, 409)
+    assert theirs.status_code == 202, theirs.text
+    job = theirs.json()["id"]
+
+    def has_ended():
+        return call(service, "GET", f"/v2/jobs/{job}", headers=acme).json()["status"] == "succeeded"
+
+    assert eventually(has_ended, timeout_s=60)
+
+
+@pytest.mark.parametrize("path", ["", "/result"])
+def test_a_job_of_another_tenant_answers_as_one_that_does_not_exist(service, acme, path):
+    mine = call(service, "POST", "/v2/jobs", json=submission()).json()["id"]
+    nobodys = mine[:-4] + "0000"
+
+    foreign, unknown = (
+        call(service, "GET", f"/v2/jobs/{job}{path}", headers=acme) for job in (mine, nobodys)
+    )
+
+    assert foreign.status_code == unknown.status_code == 404
+    told, expected = foreign.json(), unknown.json()
+    for answer in (told, expected):
+        answer.pop("request_id")
+    assert told == {**expected, "error": expected["error"].replace(nobodys, mine)}
+    assert set(foreign.headers) == set(unknown.headers)
+    listed = call(service, "GET", "/v2/jobs?limit=100", headers=acme).json()["jobs"]
+    assert mine not in [job["id"] for job in listed]
