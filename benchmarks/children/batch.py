@@ -1,8 +1,11 @@
 """A worker's chunks: lines read, run and written by the chunk runner, against the same done bare.
 
 Arguments: the pipe to report to, the folders to import from (the project first), the model, the lines,
-the number of blocks. Stores and queues are in memory; the floor reads and writes a file in memory. Times are the CPU's:
-both ways have one thread, and neither waits for anything.
+the number of blocks, and optionally of processes. Stores and queues are in memory; the floor reads and
+writes a file in memory. Times are the CPU's: both ways have one thread, and neither waits for anything.
+
+With processes, so many begin at the same time, each with its share of the lines and a store of its own;
+reported are the rows a second by the clock on the wall, from the first beginning to the last end.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-pipe, folders, name, count, blocks = sys.argv[1:]
+pipe, folders, name, count, blocks, *processes = sys.argv[1:]
 sys.path[:0] = folders.split(":")
 
 import numpy as np  # found only on the path set above
@@ -34,6 +37,7 @@ from shared.jobs.rules import JobRules
 from shared.jobs.work import Lease
 from shared.queues.memory import MemoryQueue
 from shared.repository import compile_catalog, read_repository
+from shared.results.batches import BatchKey
 from shared.results.batches_memory import MemoryBatchStore
 from shared.results.objects import MemoryObjectStore
 from shared.schema.batch import BatchSubmission
@@ -42,12 +46,19 @@ from shared.schema.compiled import load_validators
 from shared.settings import JobSettings
 
 ROOT = Path(folders.split(":")[0])
-COUNT = int(count)
+PROCESSES = int(processes[0]) if processes else 1
+COUNT = int(count) // PROCESSES
+LINES_MADE = 10_000
+"""More are these again: lines need not differ."""
 ENDPOINT = f"/v2/models/{name}/infer"
 FLOOR_STACKS = (32, 64, 128, 256, 512, 1024)
 
 
 def main() -> None:
+    if processes:
+        rates = [rows_per_s() for _ in range(int(blocks))]
+        os.write(int(pipe), marshal.dumps((time.monotonic_ns(), {"rows_per_s": rates})))
+        return
     bench = Bench()
     bench.batch_us()
     best = min(FLOOR_STACKS, key=lambda stack: min(bench.floor_us(stack) for _ in range(2)))
@@ -59,6 +70,38 @@ def main() -> None:
     os.write(int(pipe), marshal.dumps((time.monotonic_ns(), report)))
 
 
+def rows_per_s() -> float:
+    """Of all processes together."""
+    begin, go = os.pipe()
+    pipes = [os.pipe() for _ in range(PROCESSES)]
+    for _, report in pipes:
+        if os.fork() == 0:
+            os.close(go)
+            work(begin, report)
+            os._exit(0)
+        os.close(report)
+    assert all(os.read(reader, 1) == b"r" for reader, _ in pipes)
+    os.close(go)  # all read its end at the same time
+    spans = [marshal.loads(os.read(reader, 100)) for reader, _ in pipes]  # noqa: S302  of our own children
+    for reader, _ in pipes:
+        os.close(reader)
+        os.wait()
+    os.close(begin)
+    taken_ns = max(end for _, end in spans) - min(start for start, _ in spans)
+    return PROCESSES * COUNT / taken_ns * 1e9
+
+
+def work(begin: int, report: int) -> None:
+    """One process: makes itself ready, waits for the others, runs its share."""
+    bench = Bench()
+    bench.run_chunks(bench.lines(200))
+    os.write(report, b"r")
+    os.read(begin, 1)
+    start = time.monotonic_ns()
+    bench.run_chunks(bench.data)
+    os.write(report, marshal.dumps((start, time.monotonic_ns())))
+
+
 class Bench:
     """One model, one file of lines."""
 
@@ -68,7 +111,7 @@ class Bench:
         self.catalog = parse_catalog(json.loads(json.dumps(compiled)))
         self.model, self.version = self.catalog.find(name)
         [self.input] = self.version.inputs
-        self.data = self._lines()
+        self.data = self.lines(COUNT)
         self.sessions = open_sessions(ROOT, self.catalog, budget_bytes=1 << 30)
         self.sessions.get(name, self.version.version)
         self.validate = load_validators(self.catalog.validators).inference_request
@@ -79,10 +122,16 @@ class Bench:
         path = ROOT / self.version.folder / "model.onnx"
         self.session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
-    def _lines(self) -> bytes:
+    def lines(self, count: int) -> bytes:
+        """So many lines of one row each."""
+        made = self._made(min(count, LINES_MADE))
+        times, rest = divmod(count, LINES_MADE) if count > LINES_MADE else (1, 0)
+        return made * times + b"".join(made.splitlines(keepends=True)[:rest])
+
+    def _made(self, count: int) -> bytes:
         width = self.input.shape[1]
         rng = np.random.default_rng(0)
-        values = rng.uniform(0, 50, (COUNT, width)).round(4).tolist()
+        values = rng.uniform(0, 50, (count, width)).round(4).tolist()
         tensor = {"name": self.input.name, "shape": [1, width], "datatype": self.input.datatype}
         return b"".join(
             orjson.dumps(
@@ -133,10 +182,24 @@ class Bench:
 
     def batch_us(self) -> float:
         """Per line: every chunk of a batch claimed, run and published by one worker."""
+        taken_ns, store, objects, key = self.run_chunks(self.data)
+        finisher = FinishWorker(
+            batches=store, objects=objects, finish=MemoryQueue(clock=system_clock),
+            bucket="bench", clock=system_clock,
+        )  # fmt: skip
+        lease = Lease("bench", system_clock() + 600)
+        finish_batch(finisher, key, lease=lease, until_s=time.monotonic() + 600)
+        row = store.get(key)
+        assert (row.status, row.succeeded) == ("succeeded", COUNT)
+        self.output, self.batch_id = b"".join(objects.read(file_key(key, OUTPUT))), key.id
+        return taken_ns / 1000 / COUNT
+
+    def run_chunks(self, data: bytes) -> tuple[int, MemoryBatchStore, MemoryObjectStore, BatchKey]:
+        """A batch split and every chunk run; gives the CPU's nanoseconds of the chunks, and what there is."""
         store, objects = MemoryBatchStore(), MemoryObjectStore()
         split, finish, chunks = (MemoryQueue(clock=system_clock) for _ in range(3))
         rules = JobRules.of(JobSettings(stage="bench", bucket="bench"))
-        objects.put("uploads/default/lines", self.data, content_type="")
+        objects.put("uploads/default/lines", data, content_type="")
         batches = Batches(
             catalog=self.catalog, store=store, split=split, finish=finish,
             pools=frozenset({self.model.pool}), rules=rules, clock=system_clock,
@@ -168,14 +231,8 @@ class Bench:
             runner.run_delivery(deliveries, lease=lease, until_s=until_s)
             chunks.acknowledge(deliveries[0])
         taken_ns = time.process_time_ns() - start
-        finisher = FinishWorker(
-            batches=store, objects=objects, finish=finish, bucket="bench", clock=system_clock
-        )
-        finish_batch(finisher, key, lease=lease, until_s=until_s)
-        row = batches.get(key)
-        assert (row.status, row.succeeded) == ("succeeded", COUNT)
-        self.output, self.batch_id = b"".join(objects.read(file_key(key, OUTPUT))), key.id
-        return taken_ns / 1000 / COUNT
+        assert store.get(key).done_chunks == store.get(key).cursor.chunks
+        return taken_ns, store, objects, key
 
     def check_same_output(self) -> None:
         """Both have written the same file, to the byte."""

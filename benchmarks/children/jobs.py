@@ -51,7 +51,8 @@ SILENT = SimpleNamespace(job=lambda *_: None, defect=lambda *_: None)
 
 def main() -> None:
     bench = Bench()
-    for _ in range(3 if int(blocks) > 1 else 0):  # lazy imports, caches, the first run's allocations
+    warm_ups = 3 if int(blocks) > 1 else 0  # lazy imports, caches, the first run's allocations
+    for _ in range(warm_ups):
         bench.block(rounds=1)
     taken = [bench.block(rounds=None) for _ in range(int(blocks))]
     report = {key: [block[key] for block in taken] for key in taken[0]}

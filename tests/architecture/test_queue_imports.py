@@ -12,7 +12,13 @@ import pytest
 
 from shared.repository import compile_catalog, read_repository
 from shared.schema.compile import export_validators
-from shared.settings import QueueWorkerSettings, SweeperSettings
+from shared.settings import (
+    BatchFinisherSettings,
+    BatchSplitterSettings,
+    QueueWorkerSettings,
+    SweeperSettings,
+    WebhooksSettings,
+)
 
 PROJECT = Path(__file__).parents[2]
 ARRAYS = {"numpy", "onnxruntime"}
@@ -23,6 +29,25 @@ WORKER = QueueWorkerSettings(
     stage="dev", pool="shared", jobs_table="jobs", bucket="b", queues=QUEUES
 )
 SWEEPER = SweeperSettings(stage="dev", jobs_table="jobs", bucket="b", queues=QUEUES)
+BATCHES = {
+    "stage": "dev",
+    "bucket": "b",
+    "queues": QUEUES,
+    "batches_table": "batches",
+    "split_queue": "https://q/s",
+    "finish_queue": "https://q/f",
+}
+WITHOUT_ARRAYS = {
+    "sweeper": SWEEPER,
+    "batch_splitter": BatchSplitterSettings(**BATCHES),
+    "batch_finisher": BatchFinisherSettings(**BATCHES),
+    "webhooks": WebhooksSettings(
+        stage="dev",
+        jobs_table="jobs",
+        webhooks_queue="https://q/w",
+        webhooks_dead_letters="https://q/d",
+    ),
+}
 
 
 @pytest.fixture(scope="module")
@@ -74,25 +99,26 @@ def test_the_queue_worker_starts_from_its_settings(package):
     assert functions == {"queue_worker"}
 
 
-def test_the_sweeper_starts_without_arrays_and_the_runtime(package):
-    done = start(package, "sweeper", SWEEPER.to_env())
+@pytest.mark.parametrize("name", WITHOUT_ARRAYS)
+def test_what_runs_no_model_starts_without_arrays_and_the_runtime(package, name):
+    done = start(package, name, WITHOUT_ARRAYS[name].to_env())
     assert done.returncode == 0, done.stderr
     modules = set(done.stdout.split())
-    packages = {name.partition(".")[0] for name in modules}
+    packages = {found.partition(".")[0] for found in modules}
     assert packages & (ARRAYS | NEVER) == set()
     assert "shared.inference" not in modules
-    functions = {name.split(".")[1] for name in modules if name.startswith("functions.")}
-    assert functions == {"sweeper"}
+    functions = {found.split(".")[1] for found in modules if found.startswith("functions.")}
+    assert functions == {name}
 
 
-@pytest.mark.parametrize("name", ["queue_worker", "sweeper"])
+@pytest.mark.parametrize("name", ["queue_worker", *WITHOUT_ARRAYS])
 def test_without_settings_the_missing_variable_is_named(package, name):
     done = start(package, name, {})
     assert done.returncode != 0
     assert "STAGE" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["queue_worker", "sweeper"])
+@pytest.mark.parametrize("name", ["queue_worker", *WITHOUT_ARRAYS])
 def test_an_entry_point_is_wiring_under_60_lines(name):
     lines = (PROJECT / "functions" / name / "handler.py").read_text().splitlines()
     assert len(lines) < 60

@@ -41,6 +41,38 @@ def test_a_quick_run_measures_ours_and_the_peers_and_writes_both_files(tmp_path:
     assert written["machine"]["date"] in (tmp_path / "smoke.md").read_text()
 
 
+def test_a_quick_run_measures_jobs_and_batches(tmp_path: Path) -> None:
+    done = run("--only", "Q2,B1", "--output", str(tmp_path))
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    written = json.loads((tmp_path / "smoke.json").read_text())
+    values = {figure["key"]: figure["value"]["median"] for figure in written["figures"]}
+    assert values.keys() == {"Q2", "B1"}
+    assert all(value > 0 for value in values.values())
+
+
+def test_a_quick_growth_of_batches_is_written_and_drawn(tmp_path: Path) -> None:
+    plot = tmp_path / "plot.svg"
+    told = ["--quick", "--output", tmp_path, "--name", "smoke", "--plot", plot]
+
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.growth", *map(str, told)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    rates = json.loads((tmp_path / "smoke.json").read_text())["rows_per_s"]
+    assert {processes: list(found) for processes, found in rates.items()} == {
+        "1": ["1000", "10000"],
+        "2": ["1000", "10000"],
+    }
+    assert plot.read_text().count("<polyline") == 2
+
+
 def test_an_unknown_bar_is_refused_with_those_there_are() -> None:
     done = run("--only", "C1,Z9")
 
