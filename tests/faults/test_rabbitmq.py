@@ -1,8 +1,7 @@
 """A broker that is killed, a worker that is killed: what was confirmed or committed is worked on.
 
-The queues are declared and the broker is restarted cleanly before anything is killed: a single node of
-RabbitMQ 3.10 that is killed within seconds of a queue's declaration has lost all of the queue's
-confirmed messages; after one clean stop it loses none (docs/rabbitmq.md).
+The queues are declared and the broker is stopped cleanly once before anything is killed: a queue that is
+seconds old may be lost with all that was confirmed (docs/rabbitmq.md).
 """
 
 from __future__ import annotations
