@@ -14,6 +14,7 @@ from rich.console import Console
 from benchmarks.harness import (
     batches,
     cold,
+    interruption,
     jobs,
     layout,
     machine,
@@ -41,6 +42,7 @@ MEASUREMENTS: tuple[tuple[tuple[str, ...], Callable[[Effort], list[Figure]]], ..
     (("Q2",), jobs.measure_machinery),
     (("B1",), batches.measure_batches),
     (("G1",), worker.measure_worker),
+    (("D1",), interruption.measure_interruption),
 )
 
 
