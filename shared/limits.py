@@ -93,3 +93,9 @@ JOB_METADATA_VALUE_LENGTH_MAX: Final = 512
 URI_LENGTH_MAX: Final = 2048
 PREFER_WAIT_S_MAX: Final = 20
 """`Prefer: wait=N` holds no longer, so that the answer beats the gateway's 30 s."""
+
+# --- AWS CloudFormation, quotas page, read 2026-11-22 ---
+CLOUDFORMATION_TEMPLATE_BYTES: Final = MIB
+"""A template that is read from S3, as the CDK deploys it."""
+CLOUDFORMATION_RESOURCES: Final = 500
+"""Of one stack."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from functions.fleet_scaler.service import CRASHES, METRICS
+from shared.limits import CLOUDFORMATION_RESOURCES, CLOUDFORMATION_TEMPLATE_BYTES
 from shared.settings import FleetScalerSettings, IngressSettings, SendSettings, WorkerSettings
 from stacks.errors import StageError
 from stacks.fleet_lane import Fleet, Gpus, RabbitMQ
@@ -662,3 +666,47 @@ def test_a_fleet_that_cannot_be_is_refused(change, message) -> None:
 def test_a_price_that_protects_nothing_is_refused() -> None:
     with pytest.raises(StageError, match="on-demand price of the cheapest"):
         Gpus(spot_price_percent=999_999)
+
+
+def test_cfn_lint_finds_nothing(gpu_prod, gpu_dev, rabbit) -> None:
+    templates = [
+        str(path)
+        for synthesized in (gpu_prod, gpu_dev, rabbit)
+        for path in sorted(synthesized.folder.glob("*.template.json"))
+    ]
+
+    # W3005: the CDK writes DependsOn beside a GetAtt that already orders the two
+    done = subprocess.run(
+        [Path(sys.executable).with_name("cfn-lint"), "--ignore-checks", "W3005", "--", *templates],
+        capture_output=True,
+        text=True,
+        timeout=250,
+        check=False,
+    )
+
+    assert done.stdout == ""
+    assert done.returncode == 0
+
+
+def test_every_acknowledgement_of_the_fleet_carries_a_reason(gpu_prod, rabbit) -> None:
+    found = [
+        str(reason)
+        for synthesized in (gpu_prod, rabbit)
+        for path in synthesized.folder.glob("*fleet.metadata.json")
+        for entries in json.loads(path.read_bytes()).values()
+        for entry in entries
+        if "acknowledge" in str(entry["type"])
+        for reason in entry["data"].values()
+    ]
+
+    assert len(found) > 10
+    assert all(len(reason.split()) > 5 for reason in found)
+
+
+def test_templates_of_the_fleet_are_far_from_what_cloudformation_takes(gpu_prod, rabbit) -> None:
+    for synthesized in (gpu_prod, rabbit):
+        text = (
+            synthesized.folder / f"laneway-{synthesized.stage.name}-fleet.template.json"
+        ).read_text()
+        assert len(text) < CLOUDFORMATION_TEMPLATE_BYTES / 4
+        assert len(json.loads(text)["Resources"]) < CLOUDFORMATION_RESOURCES / 4
