@@ -115,7 +115,7 @@ def render(timestamp_ms: int, function: str, message: str) -> Text | None:
     fields = _parse(message)
     line = Text()
     line.append(f"{datetime.fromtimestamp(timestamp_ms / 1000):%H:%M:%S} ", style="dim")  # noqa: DTZ006 - the clock on the wall of whoever reads
-    line.append(f"{function:<18} ", style="cyan")
+    line.append(f"{function:<20} ", style="cyan")
     if fields is None:
         return line.append(message, style="red" if "Error" in message else "")
     if "allowed" in fields:  # the authorizer's line: a granted call has a line of its own
