@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from shared.results.table import index_definition
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -46,17 +48,8 @@ def table_definition(name: str) -> dict[str, Any]:
             *({"AttributeName": attribute, "AttributeType": "S"} for attribute in texts),
             {"AttributeName": "due_at", "AttributeType": "N"},
         ],
-        "GlobalSecondaryIndexes": [_index(index) for index in INDEX_KEYS],
-    }
-
-
-def _index(name: str) -> dict[str, Any]:
-    partition, sort = INDEX_KEYS[name]
-    return {
-        "IndexName": name,
-        "KeySchema": [
-            {"AttributeName": partition, "KeyType": "HASH"},
-            {"AttributeName": sort, "KeyType": "RANGE"},
+        "GlobalSecondaryIndexes": [
+            index_definition(index, keys, {"ProjectionType": "ALL"})
+            for index, keys in INDEX_KEYS.items()
         ],
-        "Projection": {"ProjectionType": "ALL"},
     }

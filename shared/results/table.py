@@ -81,12 +81,18 @@ def table_definition(name: str) -> dict[str, Any]:
 
 
 def _index(name: str) -> dict[str, Any]:
-    partition, sort = INDEX_KEYS[name]
+    held = {"ProjectionType": "INCLUDE", "NonKeyAttributes": projected(name)}
+    return index_definition(name, INDEX_KEYS[name], held)
+
+
+def index_definition(name: str, keys: tuple[str, str], held: Mapping[str, Any]) -> dict[str, Any]:
+    """An index as `create_table` is told of it. `keys`: partition and sort; `held`: its projection."""
+    partition, sort = keys
     return {
         "IndexName": name,
         "KeySchema": [
             {"AttributeName": partition, "KeyType": "HASH"},
             {"AttributeName": sort, "KeyType": "RANGE"},
         ],
-        "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": projected(name)},
+        "Projection": held,
     }

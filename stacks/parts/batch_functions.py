@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from aws_cdk import aws_kms as kms
     from aws_cdk import aws_lambda as lambda_
 
+    from shared.settings import JobSettings
     from stacks.deployment import Deployment
+    from stacks.packaging.assets import Asset
 
 SPLITTER_HANDLER: Final = "functions.batch_splitter.handler.handler"
 FINISHER_HANDLER: Final = "functions.batch_finisher.handler.handler"
@@ -40,18 +42,16 @@ def batch_splitter(
 ) -> LanewayFunction:
     """Splits what callers, schedules and uploads begin."""
     stage, resources = deployment.stage, JobResources(stack, deployment)
-    part = LanewayFunction(
+    part = _function(
         stack,
         "BatchSplitter",
-        stage=stage,
+        deployment=deployment,
+        layer=layer,
         name=names.batch_splitter_function(stage.name),
         description="Splits the inputs of batches into chunks",
         handler=SPLITTER_HANDLER,
         package=deployment.assets.batch_splitter,
-        layers=[layer],
-        environment=with_plugins_off(BatchSplitterSettings(**resources.settings()).to_env()),
-        memory_mib=_MEMORY_MIB,
-        timeout_s=BATCH_FUNCTIONS_TIMEOUT_S,
+        settings=BatchSplitterSettings(**resources.settings()),
     )
     _allow_table(part, resources, tables_key, "dynamodb:PutItem", "dynamodb:Query")
     places = [place for found in stage.queue_lane.input_places.values() for place in found]
@@ -76,18 +76,16 @@ def batch_finisher(
 ) -> LanewayFunction:
     """Joins files, and looks every minute after batches that somebody may have forgotten."""
     stage, resources = deployment.stage, JobResources(stack, deployment)
-    part = LanewayFunction(
+    part = _function(
         stack,
         "BatchFinisher",
-        stage=stage,
+        deployment=deployment,
+        layer=layer,
         name=names.batch_finisher_function(stage.name),
         description="Joins the files of batches, and looks after those that were forgotten",
         handler=FINISHER_HANDLER,
         package=deployment.assets.batch_finisher,
-        layers=[layer],
-        environment=with_plugins_off(BatchFinisherSettings(**resources.settings()).to_env()),
-        memory_mib=_MEMORY_MIB,
-        timeout_s=BATCH_FUNCTIONS_TIMEOUT_S,
+        settings=BatchFinisherSettings(**resources.settings()),
     )
     _allow_table(part, resources, tables_key, "dynamodb:Query")
     allow(
@@ -118,6 +116,33 @@ def batch_finisher(
         targets=[LambdaFunction(part.function)],
     )
     return part
+
+
+def _function(
+    stack: Stack,
+    construct_id: str,
+    *,
+    deployment: Deployment,
+    layer: lambda_.ILayerVersion,
+    name: str,
+    description: str,
+    handler: str,
+    package: Asset,
+    settings: JobSettings,
+) -> LanewayFunction:
+    return LanewayFunction(
+        stack,
+        construct_id,
+        stage=deployment.stage,
+        name=name,
+        description=description,
+        handler=handler,
+        package=package,
+        layers=[layer],
+        environment=with_plugins_off(settings.to_env()),
+        memory_mib=_MEMORY_MIB,
+        timeout_s=BATCH_FUNCTIONS_TIMEOUT_S,
+    )
 
 
 def _allow_table(
