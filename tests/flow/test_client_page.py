@@ -70,7 +70,7 @@ def test_a_job_dropped_as_the_page_shows_is_answered(service, monkeypatch):
 
 def test_the_operators_commands_exist():
     lines = "".join(blocks("console")).splitlines()
-    assert len(lines) == 4
+    assert len(lines) == 5
     for line in lines:
         words = [word for word in shlex.split(line)[1:] if word != "ID"]
         result = CliRunner().invoke(app, [*words[:2], "--help"])
