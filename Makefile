@@ -43,7 +43,7 @@ test: check setup ## check and every test, the deployed service too
 	$(BIN)/pytest -n 2 --dist loadgroup
 
 test-faults: setup ## 10,000 jobs while their workers are killed, and every fault case
-	LANEWAY_FAULT_JOBS=$${LANEWAY_FAULT_JOBS:-10000} $(BIN)/pytest -s tests/faults
+	LANEWAY_FAULT_JOBS=$${LANEWAY_FAULT_JOBS:-10000} $(BIN)/pytest -s tests/faults tests/performance/test_batch_memory.py
 
 synth: setup ## templates into cdk.out: make synth STAGE=prod
 	$(NO_AWS) $(CDK) synth --quiet $(CONTEXT) --output cdk.out
