@@ -10,7 +10,13 @@ from tests.faults.models import write_fault_models
 from tests.faults.stage import Stage, running_emulator
 from tests.fixtures.receiver import receiver
 
-LONGER = ["test_outages.py", "test_edges.py", "test_hooks.py", "test_flood.py"]
+LONGER = [
+    "test_outages.py",
+    "test_rabbitmq_outages.py",
+    "test_edges.py",
+    "test_hooks.py",
+    "test_flood.py",
+]
 collect_ignore = [] if "LANEWAY_FAULT_JOBS" in os.environ else LONGER
 """Those are of `make test-faults` alone; other folders have each of these cases in memory or on moto."""
 
