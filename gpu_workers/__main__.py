@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from gpu_workers.assembly import AssemblyError, open_core
 from gpu_workers.health import answering
+from gpu_workers.protection import Protection
 from gpu_workers.telemetry import WorkerTelemetry
 from gpu_workers.watcher import make_watcher
 from gpu_workers.worker import GpuWorker
@@ -32,6 +33,9 @@ DRAINED: Final = 0
 BROKEN: Final = 1
 MISCONFIGURED: Final = 2
 GAUGE_S: Final = 60.0
+ECS_AGENT: Final = "ECS_AGENT_URI"
+"""Set by ECS in each container; no setting of ours, which would hide it."""
+JOIN_S: Final = 5.0
 
 
 def main() -> int:
@@ -62,12 +66,19 @@ def _serve(worker: GpuWorker, settings: WorkerSettings, telemetry: WorkerTelemet
     checks = {"/health/live": worker.live, "/health/ready": worker.ready}
     ended = threading.Event()
     _in_thread(lambda: _gauge(worker, telemetry, ended))
+    agent = os.environ.get(ECS_AGENT)
+    protecting = None
+    if agent:
+        protection = Protection(agent, lambda: len(worker.core.hand) > 0)
+        protecting = _in_thread(lambda: protection.run(ended))
     with answering(settings.health_port, checks) as port:
         telemetry.logger.info("started", extra={"health_port": port, "device": settings.device})
         if watcher is not None:
             watcher.start()
         worker.run()
         ended.set()
+        if protecting is not None:
+            protecting.join(JOIN_S)
         telemetry.count("drain_ms", worker.drained_ms())
         if watcher is not None:
             watcher.finish()
@@ -81,9 +92,11 @@ def _gauge(worker: GpuWorker, telemetry: WorkerTelemetry, ended: threading.Event
         telemetry.count("device_busy", round(100 * worker.device.busy.fraction(), 1))
 
 
-def _in_thread(target: Callable[[], None]) -> None:
+def _in_thread(target: Callable[[], None]) -> threading.Thread:
     """A signal may come while the main thread holds a lock that the work needs."""
-    threading.Thread(target=target, daemon=True).start()
+    thread = threading.Thread(target=target, daemon=True)
+    thread.start()
+    return thread
 
 
 def _refuse(error: Exception) -> int:
@@ -92,4 +105,9 @@ def _refuse(error: Exception) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not sys.exit: at the interpreter's end a daemon thread that hangs in a model's native code is
+    # unwound through it, which aborts the process (-6) after a drain that went well.
+    os._exit(code)
