@@ -7,7 +7,6 @@ to. Safe to use from several threads at once.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from shared.errors import InternalError, LanewayError, StoreUnavailableError, UnavailableError
@@ -28,6 +27,7 @@ from shared.jobs.messages import reference
 from shared.jobs.submission import submission_of
 from shared.jobs.work import Trouble, Work
 from shared.limits import JOB_ATTEMPTS_MAX
+from shared.results.rows import changed
 from shared.results.store import (
     Busy,
     Claimed,
@@ -164,7 +164,7 @@ class Taking:
         now = worker.clock()
         row, refusal = self._new_row(message, key, delivery, now)
         owner, until = self._lease
-        admission = worker.store.admit(replace(row, lease_owner=owner, lease_until=until))
+        admission = worker.store.admit(changed(row, lease_owner=owner, lease_until=until))
         if not isinstance(admission, Exists):
             return Work(position, admission.row, refusal=refusal)
         if admission.row.payload_digest != row.payload_digest:

@@ -33,7 +33,7 @@ def is_gone(row: JobRow | None, *, now: float) -> bool:
 def created(row: JobRow) -> JobRow:
     """A new row as `create` keeps it; raises `ValueError` where the input belongs on S3."""
     check_inline(row.input)
-    return replace(
+    return changed(
         row,
         status="queued",
         purge_at=_whole(row.purge_at),
@@ -51,7 +51,7 @@ def admitted(row: JobRow) -> JobRow:
     check_inline(row.input)
     if not row.lease_owner or row.lease_until <= row.created_at:
         raise ValueError("admit takes a row with lease_owner and a lease_until after created_at")
-    return replace(
+    return changed(
         row,
         status="running",
         purge_at=_whole(row.purge_at),
