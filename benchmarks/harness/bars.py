@@ -48,15 +48,23 @@ BARS: tuple[Bar, ...] = (
     Bar("Q1.embedding.100", "100 jobs stacked, embedding / session.run one by one", 0.80, 0.70),
     Bar("Q2", "lease, publish and acknowledge, per job in deliveries of 10", 160, 40, "us"),
     Bar(
-        "G1.embedding", "worker with a full queue, embedding / session.run, best batch", 1.11, 1.03
+        "G1.memory.embedding",
+        "worker with a full queue, embedding / session.run, best batch",
+        1.11,
+        1.03,
     ),
     Bar(
-        "G1.heavy",
+        "G1.memory.heavy",
         "worker with a full queue, text recognition / session.run, best batch",
         1.11,
         1.03,
     ),
     Bar("B1", "a line of a batch, one worker process / parse, run, write bare", 1.43, 1.11),
+    Bar("G1.rabbitmq.embedding", "the worker over RabbitMQ, embedding / session.run", 1.11, 1.03),
+    Bar("G1.rabbitmq.heavy", "the worker over RabbitMQ, lines of text / session.run", 1.11, 1.03),
+    Bar("G2", "a row in our worker / in LitServe with dynamic batching, 32 in flight", 0.667, 0.5),
+    Bar("Q3.celery", "a job in our worker / in Celery, the same RabbitMQ", 0.5, 0.2),
+    Bar("Q3.dramatiq", "a job in our worker / in dramatiq, the same RabbitMQ", 0.5, 0.2),
     Bar("D1.full", "spot notice to the worker's end, full queue, polled each 5 s", 110, 60, "s"),
     Bar("D1.long", "to abort, release and hand back runs that cannot end in time", 20, 1, "s"),
 )

@@ -51,7 +51,7 @@ def _figure(kind: str, model: BenchModel, effort: Effort) -> Figure:
             _values(every, "worker_us"), _values(every, "floor_us")
         )
     return Figure(
-        key=f"G1.{kind}",
+        key=f"G1.memory.{kind}",
         value=paired_ratio(ours, floor),
         parts=parts,
         noisy=noisy(alone),
