@@ -7,7 +7,7 @@ import sys
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -65,6 +65,12 @@ def input_call(
     return infer_call(model, tensors, version=version, binary=binary)
 
 
+_NOT_OF_THE_INPUT: Final = frozenset(
+    {"latency_class", "metadata", "priority", "result_alias", "timeout_s", "ttl_s", "webhook"}
+)
+"""Members of a submission that a refusal may name; what the model takes is no help then."""
+
+
 @contextmanager
 def showing_signature(client: Laneway, model: str, version: str | None) -> Iterator[None]:
     """Adds what the model takes to a refusal of the input."""
@@ -74,6 +80,8 @@ def showing_signature(client: Laneway, model: str, version: str | None) -> Itera
     try:
         yield
     except (BadRequestError, InputError) as error:
+        if isinstance(error, BadRequestError) and error.field in _NOT_OF_THE_INPUT:
+            raise
         signature = signature_text(client.model(model, version))
         raise CommandError(f"{error}\n{signature}") from error
 

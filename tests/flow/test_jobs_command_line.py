@@ -204,9 +204,12 @@ def test_jobs_are_listed_by_status_and_model(laneway, service):
 def test_a_refused_submission_shows_what_the_model_takes(laneway):
     refused = laneway("submit", "scale", "--input", "-", stdin="[[1, 2, 3]]")
     usage = laneway(*TEXT, "--class", "realtime", stdin="ab")
+    option = laneway(*TEXT, "--webhook", "https://10.0.0.1/hook", stdin="ab")
 
     assert (refused.exit_code, usage.exit_code) == (1, 2)
     assert "x: FP32 [-1, 2]" in refused.stderr
+    assert "not on the public internet" in option.stderr
+    assert "takes" not in option.stderr
     assert "laneway infer" in usage.stderr
 
 
