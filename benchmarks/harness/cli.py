@@ -13,6 +13,7 @@ from rich.console import Console
 
 from benchmarks.harness import (
     batches,
+    brokered,
     cold,
     interruption,
     jobs,
@@ -41,7 +42,9 @@ MEASUREMENTS: tuple[tuple[tuple[str, ...], Callable[[Effort], list[Figure]]], ..
     (("Q1",), jobs.measure_stacking),
     (("Q2",), jobs.measure_machinery),
     (("B1",), batches.measure_batches),
-    (("G1",), worker.measure_worker),
+    (("G1",), lambda effort: [*worker.measure_worker(effort), *brokered.measure_rows(effort)]),
+    (("G2",), brokered.measure_serving),
+    (("Q3",), brokered.measure_jobs),
     (("D1",), interruption.measure_interruption),
 )
 
@@ -87,7 +90,7 @@ def _measure(
         console.print(f"measuring {', '.join(groups)} ...", style="dim")
         try:
             figures += [item for item in measure(effort) if item.bar.group in wanted]
-        except MissingModelError as error:
+        except (MissingModelError, brokered.NoBrokerError) as error:
             skipped += [Skipped(group, str(error)) for group in groups if group in wanted]
     return figures, skipped
 

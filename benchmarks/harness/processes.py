@@ -16,12 +16,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from benchmarks.harness.children import base_interpreter
 from benchmarks.harness.machine import busy_ms
 
 START_S_MAX = 60.0
 _POLL_S = 0.01
+_FOREIGN_SHARE = 0.1
+_SESSION, _USER, _SYSTEM = 3, 11, 12
+"""Columns of /proc/<pid>/stat after the command's name (proc(5))."""
 
 
 class ProcessFailedError(Exception):
@@ -30,16 +34,27 @@ class ProcessFailedError(Exception):
 
 @dataclass(frozen=True)
 class Worked:
-    """`jobs` done in `seconds`, and the share of the machine that all took meanwhile, 0 to 1."""
+    """`jobs` done in `seconds`, with `cpu_s` of its processes and `foreign_s` of nobody's that we know."""
 
     jobs: int
     seconds: float
-    busy: float
+    cpu_s: float
+    foreign_s: float
 
     @property
     def per_job_us(self) -> float:
         """Microseconds a job."""
         return self.seconds / self.jobs * 1e6
+
+    @property
+    def cpu_per_job_us(self) -> float:
+        """Microseconds of CPU time that its processes took for a job."""
+        return self.cpu_s / self.jobs * 1e6
+
+    @property
+    def noisy(self) -> bool:
+        """Others took more than a tenth of a core meanwhile."""
+        return self.foreign_s > _FOREIGN_SHARE * self.seconds
 
 
 @dataclass(frozen=True)
@@ -81,8 +96,11 @@ class Program:
 
 
 @contextlib.contextmanager
-def running(program: Program) -> Iterator[Running]:
-    """The program, running; ended with all that it started."""
+def running(program: Program, *, beside: Sequence[int] = ()) -> Iterator[Running]:
+    """The program, running; ended with all that it started.
+
+    `beside`: sessions of processes that serve it, whose CPU time is not noise.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="bench-tally-") as tally,
         tempfile.TemporaryFile() as output,
@@ -97,7 +115,7 @@ def running(program: Program) -> Iterator[Running]:
             start_new_session=True,
         )
         try:
-            yield Running(process, Path(tally), output)
+            yield Running(process, Path(tally), output, beside)
         finally:
             _end(process)
 
@@ -105,8 +123,15 @@ def running(program: Program) -> Iterator[Running]:
 class Running:
     """A process that does jobs and counts them."""
 
-    def __init__(self, process: subprocess.Popen[bytes], tally: Path, output: object) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        tally: Path,
+        output: IO[bytes],
+        beside: Sequence[int],
+    ) -> None:
         self._process = process
+        self._with = beside
         self._tally = tally
         self._output = output
 
@@ -128,21 +153,44 @@ class Running:
                 raise ProcessFailedError(f"{what}: not so\n{self._said()}")
             time.sleep(_POLL_S)
 
-    def throughput(self, *, warm: int, until: int, seconds: float) -> Worked:
-        """What it does between its `warm`-th job and the `until`-th, or for `seconds`."""
-        self.wait(lambda: self.done() >= warm, what=f"{warm} jobs are done")
-        first, began, busy = self.done(), time.monotonic(), busy_ms()
+    def throughput(
+        self, *, warm: int, until: int, seconds: float, done: Callable[[], int] | None = None
+    ) -> Worked:
+        """What it does between its `warm`-th job and the `until`-th, or for `seconds`.
+
+        `done`: how many it has done, where it does not count itself.
+        """
+        done = done or self.done
+        self.wait(lambda: done() >= warm, what=f"{warm} jobs are done")
+        first, began, before = done(), time.monotonic(), self._used()
         self.wait(
-            lambda: self.done() >= until or time.monotonic() > began + seconds,
+            lambda: done() >= until or time.monotonic() > began + seconds,
             what=f"{until} jobs are done",
         )
-        last, took = self.done(), time.monotonic() - began
-        used = (busy_ms() or 0.0) - (busy or 0.0)
-        return Worked(last - first, took, used / 1000 / took / (os.cpu_count() or 1))
+        last, took, after = done(), time.monotonic() - began, self._used()
+        own_s, all_s, known_s = (late - early for early, late in zip(before, after, strict=True))
+        return Worked(last - first, took, own_s, max(0.0, all_s - known_s))
+
+    def _used(self) -> tuple[float, float, float]:
+        """CPU seconds so far: of its processes, of the machine, and of all the processes that we know."""
+        own_s = sum(map(_session_s, [self._process.pid]))
+        known_s = own_s + sum(map(_session_s, self._with)) + time.process_time()
+        return own_s, (busy_ms() or 0.0) / 1000, known_s
 
     def _said(self) -> str:
-        self._output.seek(0)  # type: ignore[attr-defined]  # a temporary file has no public type
-        return self._output.read().decode(errors="replace")[-3000:]  # type: ignore[attr-defined,no-any-return]  # as above
+        self._output.seek(0)
+        return self._output.read().decode(errors="replace")[-3000:]
+
+
+def _session_s(session: int) -> float:
+    """CPU seconds of the processes of a session that live; 0 where the system does not say."""
+    ticks = 0
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            columns = entry.read_text().rpartition(")")[2].split()
+            if int(columns[_SESSION]) == session:
+                ticks += int(columns[_USER]) + int(columns[_SYSTEM])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -1,0 +1,57 @@
+"""The floor of a worker: `session.run` at the best of several batch sizes, on tensors that are there.
+
+Arguments: the pipe to report to, the folders to import from (the project first), the model, its version,
+intra-op threads, seconds a size. Reports microseconds a row and the size.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import sys
+import time
+from pathlib import Path
+
+pipe, folders, name, version, threads, size_s = sys.argv[1:]
+sys.path[:0] = folders.split(":")
+
+import json  # after the path, as the others
+
+import numpy as np  # found only on the path set above
+
+from benchmarks.harness.events import one_row_request
+from shared.catalog import parse_catalog
+from shared.inference.loading import load_model
+from shared.repository import compile_catalog, read_repository
+from shared.schema.compile import export_validators
+from shared.schema.compiled import load_validators
+
+ROOT = Path(folders.split(":")[0])
+SIZES = (1, 2, 4, 8, 16, 32)
+
+
+def main() -> None:
+    compiled = {
+        **compile_catalog(read_repository(ROOT / "models")),
+        "validators": export_validators(),
+    }
+    catalog = parse_catalog(json.loads(json.dumps(compiled)))
+    served = load_model(ROOT, *catalog.find(name, version), threads=int(threads))
+    validate = load_validators(catalog.validators).inference_request
+    feeds = served.prepare(validate(one_row_request(name))).feeds
+    run = served.session._session.run  # noqa: SLF001  the bare session, as a user would have it
+    best_us, best = min((row_us(run, feeds, size), size) for size in SIZES)
+    os.write(int(pipe), marshal.dumps((time.monotonic_ns(), {"row_us": best_us, "size": best})))
+
+
+def row_us(run, feeds, size: int) -> float:
+    stacked = {key: np.repeat(tensor, size, axis=0) for key, tensor in feeds.items()}
+    run(None, stacked)
+    rows, began = 0, time.perf_counter()
+    while (took_s := time.perf_counter() - began) < float(size_s) or not rows:
+        run(None, stacked)
+        rows += size
+    return took_s / rows * 1e6
+
+
+main()
