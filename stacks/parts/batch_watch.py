@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
-
-from aws_cdk import aws_cloudwatch as cloudwatch
+from typing import TYPE_CHECKING
 
 from shared.schema.batch_status import BATCH_TERMINAL
 from stacks import names
 from stacks.parts.alarms import metric, percent
+from stacks.parts.dashboard import graph
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from aws_cdk import aws_cloudwatch as cloudwatch
 
     from stacks.deployment import Deployment
     from stacks.stages import Stage
-
-_HALF: Final = 12
-"""Of the 24 columns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,23 +71,19 @@ def batch_rows(deployment: Deployment) -> list[list[cloudwatch.IWidget]]:
     ]
     return [
         [
-            _graph("Batches ended", ended),
-            _graph("Longest batch, s", [_by_pool(pool.batch_s, pool) for pool in pools]),
+            graph("Batches ended", ended),
+            graph("Longest batch, s", [_by_pool(pool.batch_s, pool) for pool in pools]),
         ],
         [
-            _graph("Lines of batches", [_by_pool(pool.lines, pool) for pool in pools]),
-            _graph("Lines refused, percent", [pool.line_failure_percent for pool in pools]),
+            graph("Lines of batches", [_by_pool(pool.lines, pool) for pool in pools]),
+            graph("Lines refused, percent", [pool.line_failure_percent for pool in pools]),
         ],
         [
-            _graph("Run of a chunk, p90 in ms", [_by_pool(p.chunk_ms, p) for p in pools]),
-            _graph("Attempts a chunk", [_by_pool(pool.attempts, pool) for pool in pools]),
+            graph("Run of a chunk, p90 in ms", [_by_pool(p.chunk_ms, p) for p in pools]),
+            graph("Attempts a chunk", [_by_pool(pool.attempts, pool) for pool in pools]),
         ],
     ]
 
 
 def _by_pool(found: cloudwatch.Metric, pool: BatchMetrics) -> cloudwatch.Metric:
     return found.with_(label=pool.pool)
-
-
-def _graph(title: str, metrics: Sequence[cloudwatch.IMetric]) -> cloudwatch.GraphWidget:
-    return cloudwatch.GraphWidget(title=title, left=list(metrics), width=_HALF)

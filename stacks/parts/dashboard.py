@@ -42,33 +42,33 @@ class StageDashboard(Construct):
             cloudwatch.AlarmStatusWidget(title="Alarms", alarms=shown, width=24, height=4)
         )
         page.add_widgets(
-            _graph("Calls", [gateway.requests, gateway.client_errors]),
-            _graph(
+            graph("Calls", [gateway.requests, gateway.client_errors]),
+            graph(
                 "Latency at the gateway, ms", [gateway.latency_ms("p50"), gateway.latency_ms("p99")]
             ),
         )
         page.add_widgets(
-            _graph(
+            graph(
                 "Requests by model", [model.requests.with_(label=model.model) for model in models]
             ),
-            _graph("Errors by model, percent", [model.error_percent for model in models]),
+            graph("Errors by model, percent", [model.error_percent for model in models]),
         )
         page.add_widgets(
-            _graph(
+            graph(
                 "p99 by model, ms",
                 [model.latency_ms("p99").with_(label=model.model) for model in models],
             ),
-            _graph(
+            graph(
                 "Cold starts by model",
                 [model.cold_starts.with_(label=model.model) for model in models],
             ),
         )
         page.add_widgets(
-            _graph(
+            graph(
                 "Concurrent environments by pool",
                 [pool.concurrent.with_(label=name) for name, pool in functions.items()],
             ),
-            _graph(
+            graph(
                 "Refused and spilled over by pool",
                 [
                     metric.with_(label=f"{name} {what}")
@@ -84,7 +84,8 @@ class StageDashboard(Construct):
             page.add_widgets(*row)
 
 
-def _graph(title: str, metrics: Sequence[cloudwatch.IMetric]) -> cloudwatch.GraphWidget:
+def graph(title: str, metrics: Sequence[cloudwatch.IMetric]) -> cloudwatch.GraphWidget:
+    """Half a row: these metrics over time."""
     return cloudwatch.GraphWidget(title=title, left=list(metrics), width=_HALF)
 
 
