@@ -23,21 +23,30 @@ _COLOURS = {"backlog": "#b45309", "wanted": "#1d4ed8", "ready": "#0f766e"}
 
 def main() -> None:
     """Simulate, print and draw."""
+    sys.stdout.write("\n".join(table()) + "\n")
+    PICTURE.write_text(picture())
+
+
+def table() -> list[str]:
+    """What each world came to, as a row of the page that shows it."""
+    day, length_s = steady(PER_MINUTE), len(PER_MINUTE) * HOUR_S
+    worlds = {
+        "undisturbed": World(arrivals=day, length_s=length_s),
+        "one interruption an hour and worker": _disturbed(),
+        "a burst of 1000 at once": World(arrivals={HOUR_S: 1000}, length_s=3 * HOUR_S),
+        "one job": World(arrivals={HOUR_S: 1}, length_s=3 * HOUR_S),
+    }
+    return [_line(label, simulate(world, RULES)) for label, world in worlds.items()]
+
+
+def picture() -> str:
+    """The disturbed day, drawn."""
+    return _picture(simulate(_disturbed(), RULES), len(PER_MINUTE) * HOUR_S)
+
+
+def _disturbed() -> World:
     length_s = len(PER_MINUTE) * HOUR_S
-    arrivals = steady(PER_MINUTE)
-    for label, course in {
-        "undisturbed": simulate(World(arrivals=arrivals, length_s=length_s), RULES),
-        "one interruption an hour and worker": simulate(
-            World(arrivals=arrivals, length_s=length_s, interruptions_per_hour=1.0), RULES
-        ),
-        "a burst of 1000 at once": simulate(
-            World(arrivals={HOUR_S: 1000}, length_s=3 * HOUR_S), RULES
-        ),
-        "one job": simulate(World(arrivals={HOUR_S: 1}, length_s=3 * HOUR_S), RULES),
-    }.items():
-        sys.stdout.write(f"{_line(label, course)}\n")
-    disturbed = World(arrivals=arrivals, length_s=length_s, interruptions_per_hour=1.0)
-    PICTURE.write_text(_picture(simulate(disturbed, RULES), length_s))
+    return World(arrivals=steady(PER_MINUTE), length_s=length_s, interruptions_per_hour=1.0)
 
 
 def _line(label: str, course: Course) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from functions.fleet_scaler.service import Workers
+from functions.fleet_scaler.service import Counted, Workers
 from shared.aws import translated
 from shared.errors import QueueUnavailableError, StoreUnavailableError, UnavailableError
 
@@ -75,9 +75,9 @@ class QueueDepths:
     def __init__(self, queues: Mapping[str, Mapping[str, Queue]]) -> None:
         self._queues = queues
 
-    def of(self, pool: str) -> dict[str, int]:
-        """Messages of the pool by queue."""
-        return {kind: queue.depth() for kind, queue in self._queues[pool].items()}
+    def of(self, pool: str) -> Counted:
+        """Messages of the pool."""
+        return Counted({kind: queue.depth() for kind, queue in self._queues[pool].items()})
 
 
 class SentDepths:
@@ -97,8 +97,8 @@ class SentDepths:
         self._queues = queues
         self._chunks = chunks
 
-    def of(self, pool: str) -> dict[str, int]:
-        """Messages of the pool by queue."""
+    def of(self, pool: str) -> Counted:
+        """Messages of the pool."""
         places = {kind: f"{pool}/{kind}" for kind in self._queues[pool]}
         told = self._function.ask({"depths": list(places.values())})["depths"]
         unknown = [place for place in places.values() if told[place] is None]
@@ -107,4 +107,5 @@ class SentDepths:
         counts = {
             kind: told[place]["ready"] + told[place]["delayed"] for kind, place in places.items()
         }
-        return counts | self._chunks.of(pool)
+        dead = sum(told[place]["dead"] for place in places.values())
+        return Counted({**counts, **self._chunks.of(pool).depths}, dead)

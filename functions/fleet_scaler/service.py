@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from functions.fleet_scaler.desired import Decision, Rules, Seen, desired
 from shared.telemetry import NAMESPACE
@@ -26,6 +26,7 @@ METRICS: Final = (
     ("fleet_backlog", "Count"),
     ("fleet_backlog_per_worker", "Count"),
     ("fleet_wait_s", "Seconds"),
+    ("fleet_dead_letters", "Count"),
 )
 CRASHES: Final = (("worker_crashes", "Count"),)
 _BY_ITSELF: Final = "EssentialContainerExited"
@@ -59,11 +60,20 @@ class Memory(Protocol):
         """Keep that for the next look."""
 
 
+class Counted(NamedTuple):
+    """What a broker counts of a pool."""
+
+    depths: Mapping[str, int]
+    """Messages that wait or are in flight, by queue."""
+    dead_letters: int = 0
+    """Messages that nobody will try again; SQS tells of its own by alarms."""
+
+
 class Depths(Protocol):
     """What waits and is in flight."""
 
-    def of(self, pool: str) -> Mapping[str, int]:
-        """Messages of the pool by queue."""
+    def of(self, pool: str) -> Counted:
+        """Messages of the pool."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,10 +93,10 @@ class FleetScaler:
         Raises an `UnavailableError` where something cannot be asked: then nothing is changed.
         """
         rules, idle_since = self.rules[pool], self.memory.idle_since(pool)
-        workers, depths = self.fleet.workers(pool), self.depths.of(pool)
-        quiet = not woken and not any(depths.values())
+        workers, counted = self.fleet.workers(pool), self.depths.of(pool)
+        quiet = not woken and not any(counted.depths.values())
         seen = Seen(
-            depths=depths,
+            depths=counted.depths,
             leased=self.leases.leased(pool) if quiet and workers.desired else 0,
             woken=woken,
             workers=workers.desired,
@@ -96,7 +106,8 @@ class FleetScaler:
             self.fleet.resize(pool, decision.workers)
         if decision.idle_since != idle_since:
             self.memory.remember(pool, decision.idle_since)
-        return _metrics(seen, rules, decision, workers)
+        found = _metrics(seen, rules, decision, workers)
+        return {**found, "fleet_dead_letters": counted.dead_letters}
 
 
 def make_handler(

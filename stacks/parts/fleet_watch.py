@@ -78,6 +78,12 @@ def _watch(alarms: AlarmMaker, deployment: Deployment, metrics: FleetMetrics) ->
             description=f"What waits for pool {pool} in RabbitMQ is reckoned to take its workers longer "
             f"than {wait_s} s",
         )
+        alarms.above(
+            f"{pool}-dead-letters",
+            metrics.of("fleet_dead_letters"),
+            threshold=0,
+            description=f"Messages of pool {pool} in RabbitMQ that nobody will try again",
+        )
 
 
 def fleet_rows(deployment: Deployment) -> list[list[cloudwatch.IWidget]]:

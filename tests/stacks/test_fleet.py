@@ -617,6 +617,7 @@ def test_a_backlog_in_rabbitmq_is_watched_by_what_the_scaler_reckons(gpu_prod, r
     fleet = rabbit.stage.fleet
 
     assert alarms(rabbit)["shared-backlog"]["Threshold"] == fleet.wait_s["async"] + fleet.startup_s
+    assert alarms(rabbit)["shared-dead-letters"]["Threshold"] == 0
     assert "heavy-backlog" not in alarms(gpu_prod)
     assert "heavy-async-late" in alarms(gpu_prod)
     assert "heavy-async-late" not in alarms(rabbit)

@@ -38,7 +38,11 @@ def _asked(told, event):
 
 
 def test_what_waits_now_or_later_counts_and_dead_letters_do_not(depths):
-    assert depths.of("heavy") == {"async": 5, "batch": 0, "chunks": 1}
+    assert depths.of("heavy").depths == {"async": 5, "batch": 0, "chunks": 1}
+
+
+def test_dead_letters_are_told_apart(depths):
+    assert depths.of("heavy").dead_letters == 9
 
 
 def test_a_queue_that_the_broker_does_not_tell_of_is_no_empty_queue(depths, told):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from benchmarks.fleet import __main__ as drawn
 from benchmarks.fleet.simulation import Course, World, simulate, steady
 from functions.fleet_scaler.desired import Rules
 
@@ -83,3 +86,12 @@ def test_interruptions_lose_no_job_and_cost_a_start_up_each() -> None:
     assert len(course.waits_s) == sum(DAY.values())
     assert course.wait_s(0.95) <= RULES.wait_s["async"] + STARTUP_S
     assert course.paid_s <= undisturbed.paid_s + course.interrupted * 4 * STARTUP_S
+
+
+def test_the_fleets_page_shows_what_the_simulation_says_today() -> None:
+    docs = Path(__file__).parents[3] / "docs"
+    page = (docs / "architecture" / "04-fleet.md").read_text()
+
+    for row in drawn.table():
+        assert row in page
+    assert drawn.PICTURE.read_text() == drawn.picture()
