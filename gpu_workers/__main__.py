@@ -50,7 +50,7 @@ def main() -> int:
         stage=settings.stage, pool=settings.pool, worker=owner, log_level=settings.log_level
     )
     try:
-        with open_core(settings, catalog=catalog, owner=owner, reporter=telemetry) as core:
+        with open_core(settings, catalog=catalog, owner=owner, telemetry=telemetry) as core:
             return _serve(GpuWorker(core), settings, telemetry)
     except (AssemblyError, DeviceError) as error:
         return _refuse(error)

@@ -13,20 +13,9 @@ from shared.aws import make_client
 from shared.inference.loading import open_sessions
 from shared.inference.providers import open_device
 from shared.inference.warming import warm_up
-from shared.jobs.batches.run_chunk import ChunkRunner, ChunkWorker
-from shared.jobs.clock import system_clock
-from shared.jobs.parallel import Parallel
-from shared.jobs.rules import JobRules
-from shared.jobs.submit import Jobs
-from shared.jobs.work import Worker
+from shared.jobs.pool_worker import make_pool_chunk_runner, make_pool_worker
 from shared.limits import MIB
 from shared.queues.sqs import SqsQueue
-from shared.results.batches_dynamodb import DynamoBatchStore
-from shared.results.dynamodb import DynamoJobStore
-from shared.results.objects_s3 import S3ObjectStore
-from shared.results.s3 import S3PayloadStore
-from shared.routing.lane import GPU
-from shared.schema.compiled import load_validators
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,7 +23,7 @@ if TYPE_CHECKING:
     from shared.catalog import Catalog
     from shared.inference.pipeline import ServedModel
     from shared.inference.sessions import Sessions
-    from shared.jobs.facts import Reporter
+    from shared.job_telemetry import JobTelemetry
     from shared.queues.protocol import Queue
     from shared.queues.rabbitmq import RabbitBroker
     from shared.settings import WorkerSettings
@@ -53,14 +42,20 @@ class AssemblyError(ValueError):
 
 @contextmanager
 def open_core(
-    settings: WorkerSettings, *, catalog: Catalog, owner: str, reporter: Reporter
+    settings: WorkerSettings, *, catalog: Catalog, owner: str, telemetry: JobTelemetry
 ) -> Iterator[Core]:
     """The worker's parts over its stage's services; nothing is loaded or received yet."""
     sessions = _sessions(settings, catalog)
     sqs = make_client("sqs", read_timeout_s=LONG_POLL_READ_TIMEOUT_S)
     with _opened_queues(settings, sqs, catalog) as queues:
-        events = SqsQueue(sqs, url=settings.webhooks_queue) if settings.webhooks_queue else None
-        worker = _worker(settings, sessions, queues, events, catalog=catalog, reporter=reporter)
+        worker = make_pool_worker(
+            settings,
+            catalog=catalog,
+            sessions=sessions,
+            queues=queues,
+            sqs=sqs,
+            reporter=telemetry,
+        )
         consumed = {
             name: queues[settings.pool, name]
             for name in ORDER
@@ -76,7 +71,14 @@ def open_core(
             chunk_s=settings.chunk_s,
         )
         if CHUNKS in consumed:
-            core.chunks = _chunk_runner(settings, worker, core, sqs)
+            core.chunks = make_pool_chunk_runner(
+                settings,
+                worker,
+                chunks=consumed[CHUNKS],
+                told=telemetry.chunk,
+                monotonic=core.chunk_clock,
+                block_lines=CHUNK_LINES,
+            )
         try:
             yield core
         finally:
@@ -94,69 +96,6 @@ def _sessions(settings: WorkerSettings, catalog: Catalog) -> Sessions[ServedMode
         threads=settings.run_threads or len(os.sched_getaffinity(0)),
         device=open_device(settings.device, engine_cache=settings.engine_cache),
         then=warm,
-    )
-
-
-def _worker(
-    settings: WorkerSettings,
-    sessions: Sessions[ServedModel],
-    queues: Mapping[tuple[str, str], Queue],
-    events: Queue | None,
-    *,
-    catalog: Catalog,
-    reporter: Reporter,
-) -> Worker:
-    clock = system_clock
-    store = DynamoJobStore(make_client("dynamodb"), table=settings.jobs_table, clock=clock)
-    payloads = S3PayloadStore(make_client("s3"), bucket=settings.bucket)
-    rules = JobRules.of(settings)
-    elsewhere = {
-        model: pool for pool, models in settings.models_elsewhere.items() for model in models
-    }
-    return Worker(
-        pool=settings.pool,
-        catalog=catalog,
-        sessions=sessions,
-        store=store,
-        payloads=payloads,
-        jobs=Jobs(
-            catalog=catalog,
-            store=store,
-            payloads=payloads,
-            queues=queues,
-            rules=rules,
-            clock=clock,
-        ),
-        rules=rules,
-        queues=queues,
-        validate=load_validators(catalog.validators).inference_request,
-        clock=clock,
-        parallel=Parallel(threads=settings.threads),
-        reporter=reporter,
-        tenant=settings.tenant,
-        elsewhere=elsewhere,
-        events=events,
-        lane="gpu" if any(m.compute == GPU for m in catalog.models.values()) else "queue",
-    )
-
-
-def _chunk_runner(settings: WorkerSettings, worker: Worker, core: Core, sqs: Any) -> ChunkRunner:
-    reporter = worker.reporter
-    return ChunkRunner(
-        ChunkWorker(
-            catalog=worker.catalog,
-            sessions=worker.sessions,
-            validate=worker.validate,
-            batches=DynamoBatchStore(make_client("dynamodb"), table=settings.batches_table),
-            objects=S3ObjectStore(make_client("s3"), bucket=settings.bucket),
-            chunks=core.queues[CHUNKS],
-            finish=SqsQueue(sqs, url=settings.finish_queue),
-            clock=worker.clock,
-            timeout_s=worker.rules.timeout_s,
-            report=lambda error: reporter.defect(error, None),
-            monotonic=core.chunk_clock,
-            block_lines=CHUNK_LINES,
-        )
     )
 
 

@@ -8,19 +8,10 @@ from functions.queue_worker.service import CHUNKS
 from shared.aws import make_client
 from shared.inference.loading import open_sessions
 from shared.jobs.batches.facts import tell_nobody
-from shared.jobs.batches.run_chunk import ChunkRunner, ChunkWorker
 from shared.jobs.clock import system_clock
-from shared.jobs.parallel import Parallel
-from shared.jobs.rules import JobRules
-from shared.jobs.submit import Jobs
-from shared.jobs.work import Worker
+from shared.jobs.pool_worker import make_pool_chunk_runner, make_pool_worker
 from shared.limits import LAMBDA_MEMORY_MIB_PER_VCPU, MIB
 from shared.queues.sqs import SqsQueue
-from shared.results.batches_dynamodb import DynamoBatchStore
-from shared.results.dynamodb import DynamoJobStore
-from shared.results.objects_s3 import S3ObjectStore
-from shared.results.s3 import S3PayloadStore
-from shared.schema.compiled import load_validators
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,8 +19,10 @@ if TYPE_CHECKING:
 
     from shared.catalog import Catalog
     from shared.jobs.batches.facts import ChunkFacts
+    from shared.jobs.batches.run_chunk import ChunkRunner
     from shared.jobs.clock import Clock
     from shared.jobs.facts import Reporter
+    from shared.jobs.work import Worker
     from shared.queues.protocol import Queue
     from shared.settings import QueueWorkerSettings
 
@@ -47,13 +40,9 @@ def make_worker(
 
     `memory_mib`: the function's memory, which decides how many threads a run may use.
     """
-    store = DynamoJobStore(make_client("dynamodb"), table=settings.jobs_table, clock=clock)
-    payloads = S3PayloadStore(make_client("s3"), bucket=settings.bucket)
     sqs = make_client("sqs")
-    queues = _queues(settings, sqs)
-    rules = JobRules.of(settings)
-    return Worker(
-        pool=settings.pool,
+    return make_pool_worker(
+        settings,
         catalog=catalog,
         sessions=open_sessions(
             package,
@@ -61,27 +50,10 @@ def make_worker(
             budget_bytes=settings.session_budget_mib * MIB,
             threads=max(1, memory_mib // LAMBDA_MEMORY_MIB_PER_VCPU),
         ),
-        store=store,
-        payloads=payloads,
-        jobs=Jobs(
-            catalog=catalog,
-            store=store,
-            payloads=payloads,
-            queues=queues,
-            rules=rules,
-            clock=clock,
-        ),
-        rules=rules,
-        queues=queues,
-        validate=load_validators(catalog.validators).inference_request,
-        clock=clock,
-        parallel=Parallel(threads=settings.threads),
+        queues=_queues(settings, sqs),
+        sqs=sqs,
         reporter=reporter,
-        tenant=settings.tenant,
-        elsewhere={
-            model: pool for pool, models in settings.models_elsewhere.items() for model in models
-        },
-        events=SqsQueue(sqs, url=settings.webhooks_queue) if settings.webhooks_queue else None,
+        clock=clock,
     )
 
 
@@ -98,22 +70,7 @@ def make_chunk_runner(
     chunks = worker.queues.get((settings.pool, CHUNKS))
     if chunks is None or not settings.batches_table:
         return None
-    reporter = worker.reporter
-    return ChunkRunner(
-        ChunkWorker(
-            catalog=worker.catalog,
-            sessions=worker.sessions,
-            validate=worker.validate,
-            batches=DynamoBatchStore(make_client("dynamodb"), table=settings.batches_table),
-            objects=S3ObjectStore(make_client("s3"), bucket=settings.bucket),
-            chunks=chunks,
-            finish=SqsQueue(make_client("sqs"), url=settings.finish_queue),
-            clock=worker.clock,
-            timeout_s=worker.rules.timeout_s,
-            report=lambda error: reporter.defect(error, None),
-            told=told,
-        )
-    )
+    return make_pool_chunk_runner(settings, worker, chunks=chunks, told=told)
 
 
 def queue_names(settings: QueueWorkerSettings) -> dict[str, str]:
