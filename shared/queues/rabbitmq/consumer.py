@@ -69,6 +69,7 @@ class Consumer:
         self._channel: Any = None
         self._channels = 0
         self._started = False
+        self._stopped = False
         self.trouble: str | None = None
         """Why nothing is consumed; None while it is, and before the first try ended."""
 
@@ -82,7 +83,7 @@ class Consumer:
         self._start()
         self._give_back_lapsed()
         with self._arrivals:
-            self._arrivals.wait_for(lambda: self._buffer, wait_s)
+            self._arrivals.wait_for(lambda: self._buffer or self._stopped, wait_s)
             taken = [self._buffer.popleft() for _ in range(min(limit, len(self._buffer)))]
             for held in taken:
                 held.visible_at = self._clock() + self._visibility_s
@@ -112,6 +113,17 @@ class Consumer:
         """
         if held := self._let_go(receipt):
             self._connection.call(partial(_settle, held, "basic_reject", requeue=True))
+
+    def stop(self) -> None:
+        """Take no more, and let others have at once what nobody has taken here; for good."""
+        with self._arrivals:
+            self._stopped = True
+            ahead = list(self._buffer)
+            self._buffer.clear()
+            self._arrivals.notify_all()
+            started = self._started
+        if started:
+            self._connection.call(partial(self._cancel, ahead))
 
     def in_flight(self) -> int:
         """Messages that are here, received or not."""
@@ -157,6 +169,13 @@ class Consumer:
         for receipt in lapsed:
             self.give_back(receipt)
 
+    def _cancel(self, ahead: list[Held]) -> None:
+        """Nacked, not rejected: nobody has worked on these, and newer brokers do not count it."""
+        if self._channel is not None and self._channel.is_open and self._channel.consumer_tags:
+            self._channel.basic_cancel(self._channel.consumer_tags[0])
+        for held in ahead:
+            _settle(held, "basic_nack", requeue=True)
+
     def _let_go(self, receipt: str) -> Held | None:
         with self._arrivals:
             return self._held.pop(receipt, None)
@@ -166,6 +185,8 @@ class Consumer:
         self._channels += 1
         channel.add_on_close_callback(self._on_channel_closed)
         channel.add_on_cancel_callback(lambda _: channel.close(reply_text="the queue was deleted"))
+        if self._stopped:
+            return
         channel.basic_qos(prefetch_count=self._prefetch)
         channel.basic_consume(self._queue, self._on_message, callback=self._on_consuming)
 
@@ -188,8 +209,12 @@ class Consumer:
             channel.basic_reject(method.delivery_tag, requeue=False)
             return
         tag = method.delivery_tag
+        held = Held(channel, f"{self._channels}.{tag}", tag, properties, body)
+        if self._stopped:
+            _settle(held, "basic_nack", requeue=True)
+            return
         with self._arrivals:
-            self._buffer.append(Held(channel, f"{self._channels}.{tag}", tag, properties, body))
+            self._buffer.append(held)
             self._arrivals.notify_all()
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 _PORTS: Final = {"amqp": 5672, "amqps": 5671}
+_FORM: Final = "a broker's URL is amqp[s]://user:password@host[:port][/virtual-host], each part percent-encoded"
 _MEMBERS: Final = "a URL, or JSON with url, or with username and password"
 
 
@@ -45,9 +46,14 @@ class AmqpSettings:
     """How long a send waits for a connection and for the broker's confirm."""
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in _PORTS or not parts.hostname:
-            raise ValueError("a broker's URL is amqp[s]://user:password@host[:port][/virtual-host]")
+        try:
+            parts = urlsplit(self.url)
+            told = parts.scheme in _PORTS and parts.hostname and parts.port != 0
+            usable = told and "@" not in parts.path  # a slash in the password
+        except ValueError:  # its text quotes what it takes for a port, which may be of a password
+            usable = False
+        if not usable:
+            raise ValueError(_FORM)
 
     @property
     def address(self) -> str:

@@ -118,7 +118,12 @@ def declare(
         trouble = connection.trouble or "RabbitMQ does not answer"
         raise QueueUnavailableError(f"{trouble}; try again later") from error
     finally:
-        connection.call(partial(connection.remove, asking))
+        connection.call(partial(_forget, connection, asking))
+
+
+def _forget(connection: Connection, asking: _Asking) -> None:
+    connection.remove(asking)
+    asking.close()
 
 
 class _Asking:
@@ -128,6 +133,12 @@ class _Asking:
         self.answer: Future[list[int]] = Future()
         self._wanted = wanted
         self._found: list[int] = []
+        self._channel: Any = None
+
+    def close(self) -> None:
+        """Let go of the channel; only on the I/O thread."""
+        if self._channel is not None and self._channel.is_open:
+            self._channel.close()
 
     def opened(self, connection: Any) -> None:
         self._found = []
@@ -141,6 +152,7 @@ class _Asking:
         """A declaration is no message."""
 
     def _on_channel(self, channel: Any) -> None:
+        self._channel = channel
         channel.add_on_close_callback(self._on_closed)
         self._ask(channel)
 
@@ -148,7 +160,6 @@ class _Asking:
         if len(self._found) == len(self._wanted):
             if not self.answer.done():
                 self.answer.set_result(self._found)
-            channel.close()
             return
         item = self._wanted[len(self._found)]
         channel.queue_declare(
@@ -172,7 +183,7 @@ class _Asking:
         if getattr(error, "reply_code", None) == PRECONDITION_FAILED:
             self.answer.set_exception(
                 ValueError(
-                    f"queue {name!r} exists with other arguments; empty and delete it: {text}"
+                    f"queue {name!r} exists with other arguments; stop its workers, empty and delete it: {text}"
                 )
             )
         else:

@@ -49,8 +49,8 @@ class Bench:
         """The messages that must come."""
         return self._received(self.queue, count, limit)
 
-    def buried(self):
-        return self._received(self.dead_letters, 1, 10)
+    def buried(self, count=1):
+        return self._received(self.dead_letters, count, 10)
 
     def receive_nothing(self):
         assert list(self.queue.receive(limit=10, wait_s=0)) == []
@@ -191,11 +191,11 @@ def test_a_received_message_is_invisible_until_its_visibility_lapses(bench):
 def test_a_message_keeps_its_tenant_however_it_is_sent_and_when_it_is_buried(bench):
     bench.queue.send("1", tenant="quiet")
     bench.queue.send_many([Message(body=str(n), tenant="noisy") for n in range(2, 6)])
-    received = bench.receive()
+    received = bench.receive(5)
     assert sorted(delivery.tenant for delivery in received) == ["noisy"] * 4 + ["quiet"]
     for delivery in received:
         bench.queue.bury(delivery, reason="r")
-    assert sorted(delivery.tenant for delivery in bench.buried()) == ["noisy"] * 4 + ["quiet"]
+    assert sorted(delivery.tenant for delivery in bench.buried(5)) == ["noisy"] * 4 + ["quiet"]
 
 
 def test_every_delivery_says_when_the_first_one_was(bench):

@@ -84,6 +84,9 @@ def test_every_form_of_a_secret_leads_to_the_broker(secret, url, expected):
         '{"password": "CANARY"}',
         '{"username": "me", "password": "CANARY"}',
         '{"url": "CANARY"}',
+        "amqp://me:CANARY/2@b.example",
+        "amqp://me:1/CANARY@b.example:x",
+        "amqp://me:it@[CANARY",
         '{"CANARY',
     ],
 )
