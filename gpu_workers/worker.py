@@ -12,6 +12,7 @@ done without charging its attempt.
 
 from __future__ import annotations
 
+import math
 import queue
 import sys
 import threading
@@ -40,6 +41,8 @@ AHEAD_MAX: Final = 256
 SWITCH_S: Final = 0.0005
 """How long another thread may keep the device's from Python after a run; the default is ten times that."""
 JOIN_S: Final = 5.0
+JOIN_MIN_S: Final = 0.1
+"""A thread is waited for so long where a drain's time is short, or over."""
 
 
 class GpuWorker:
@@ -56,6 +59,7 @@ class GpuWorker:
         self._answering = threading.Lock()
         self._stop = threading.Event()
         self._changed = threading.Condition()
+        self._back_by_s = math.inf
         self._draining_s = self._ended_s = 0.0
 
     def ready(self) -> bool:
@@ -76,6 +80,7 @@ class GpuWorker:
         with self._changed:
             self._draining_s = self._draining_s or time.monotonic()
             self.device.limit_s = min(self.device.limit_s, limit_s)
+            self._back_by_s = min(self._back_by_s, limit_s + reserve_s / 2)
             self.core.draining.set()
             self._changed.notify_all()
         self.core.gate.set()
@@ -111,12 +116,12 @@ class GpuWorker:
         self._end(taking, device)
         for _ in publishers:
             with suppress(queue.Full):
-                self.device.done.put(None, timeout=JOIN_S)
+                self.device.done.put(None, timeout=self._patience_s())
         for thread in (*publishers, device):
-            thread.join(JOIN_S)
+            thread.join(self._patience_s())
         core.settling.hand_back(core.hand.all())
         self._stop.set()
-        heartbeat.join(JOIN_S)
+        heartbeat.join(self._patience_s())
         self._ended_s = time.monotonic()
 
     def _end(self, taking: list[threading.Thread], device: threading.Thread) -> None:
@@ -130,8 +135,12 @@ class GpuWorker:
                     break
                 self._changed.wait(min(left_s, 0.05))
         self.device.stop()
-        device.join(JOIN_S)
+        device.join(self._patience_s())
         core.settling.hand_back([item.held for item in core.backlog.take_all()])
+
+    def _patience_s(self) -> float:
+        """For a thread that may hang, in a model or a transform: the others' time is as dear."""
+        return min(JOIN_S, max(JOIN_MIN_S, self._back_by_s - time.monotonic()))
 
     def _publish(self) -> None:
         while (done := self.device.done.get()) is not None:
@@ -160,4 +169,4 @@ class GpuWorker:
         """A defect of ours: what is in hand is handed back, and the process is started anew."""
         self.core.worker.reporter.defect(error, None)
         self.failure = self.failure or error
-        self.drain(0.0)
+        self.drain(JOIN_S)

@@ -47,23 +47,31 @@ def write_gpu_models(folder):
     folder.mkdir()
     (folder / "pools.toml").write_text(f"[{POOL}]\n")
     for name in ("quick", "slow"):
-        small_models.write_model(
-            folder, name, "1", small_models._scale(2.0), pool=POOL,
-            classes='["async", "batch"]', x=("FP32", [-1, 2]), y=("FP32", [-1, 2]),
-        )  # fmt: skip
-    small_models.write_model(
-        folder, "stuck", "1", _turns(), pool=POOL,
-        classes='["async", "batch"]', x=("FP32", [-1, 2]), y=("FP32", [-1, 2]),
-    )  # fmt: skip
-    for name in ("quick", "slow", "stuck"):
-        with (folder / name / "model.toml").open("a") as file:
-            file.write('compute = "gpu"\n[batching]\nmax_batch_size = 4\n')
+        _write(folder, name, small_models._scale(2.0))
     _add_transform(folder / "slow", GATED)
+    _write(folder, "stuck", _turns(above=1e6))
     return folder
 
 
-def _turns():
-    """A loop of a billion turns for each that the input's largest is above a million; else of none."""
+def write_cold_models(folder):
+    """Pool `heavy`, for gpu: cold, which never ends and so never warms up."""
+    folder.mkdir()
+    (folder / "pools.toml").write_text(f"[{POOL}]\n")
+    _write(folder, "cold", _turns(above=-1e6))
+    return folder
+
+
+def _write(folder, name, nodes):
+    small_models.write_model(
+        folder, name, "1", nodes, pool=POOL, classes='["async", "batch"]',
+        x=("FP32", [-1, 2]), y=("FP32", [-1, 2]),
+    )  # fmt: skip
+    with (folder / name / "model.toml").open("a") as file:
+        file.write('compute = "gpu"\n[batching]\nmax_batch_size = 4\n')
+
+
+def _turns(*, above):
+    """A loop of a billion turns for each that the input's largest is above this; else of none."""
     body = helper.make_graph(
         [
             helper.make_node("Identity", ["go"], ["go_on"]),
@@ -81,13 +89,13 @@ def _turns():
         ],
     )
     constants = [
-        numpy_helper.from_array(np.array(1e6, np.float32), "million"),
+        numpy_helper.from_array(np.array(above, np.float32), "least"),
         numpy_helper.from_array(np.array(1e9, np.float32), "billion"),
         numpy_helper.from_array(np.array(True), "go_first"),  # noqa: FBT003 - an array of one truth
     ]
     nodes = [
         helper.make_node("ReduceMax", ["x"], ["largest"], keepdims=0),
-        helper.make_node("Sub", ["largest", "million"], ["above"]),
+        helper.make_node("Sub", ["largest", "least"], ["above"]),
         helper.make_node("Mul", ["above", "billion"], ["turns"]),
         helper.make_node("Cast", ["turns"], ["whole_turns"], to=TensorProto.INT64),
         helper.make_node("Loop", ["whole_turns", "go_first", "x"], ["y"], body=body),

@@ -8,10 +8,16 @@ import time
 
 import pytest
 
-from tests.faults.instance import auto_scaling, running_instance, write_gpu_models
+from tests.faults.instance import (
+    auto_scaling,
+    running_instance,
+    write_cold_models,
+    write_gpu_models,
+)
 from tests.faults.stage import wait_for
 
 NOTICE_S = 20
+SHORT_S = 15
 SEEN_WITHIN_S = 5
 
 
@@ -85,6 +91,37 @@ def test_a_spot_notice_aborts_what_cannot_end_and_gives_everything_back_in_time(
     assert told["kind"] == "spot"
     assert NOTICE_S - SEEN_WITHIN_S < float(told["left_s"]) <= NOTICE_S
     assert lines_of(worker, "drain_ms")
+
+
+def test_a_transform_that_does_not_return_keeps_no_job_from_the_next_worker(instance):
+    first = instance.start()
+    instance.hold(first)
+    held = instance.submit("slow")
+    wait_for(lambda: instance.entered(first), what="the worker is in the job")
+    waiting = [instance.submit("quick", priority="high") for _ in range(3)]
+    instance.metadata.interrupt(in_s=SHORT_S)
+    assert wait_ended(first, timeout_s=SHORT_S) == 0
+    assert instance.row(held).attempt == 0
+
+    instance.metadata.texts.pop("/latest/meta-data/spot/instance-action")
+    instance.start()
+
+    wait_succeeded(instance, held, *waiting)
+    assert {instance.row(key).attempt for key in (held, *waiting)} == {1}
+
+
+def test_a_model_that_hangs_before_its_first_job_does_not_keep_the_worker(tmp_path, aws):
+    """Its warm-up never returns from native code, where no thread can be ended."""
+    models = write_cold_models(tmp_path / "models")
+    with running_instance(tmp_path, models, aws) as instance:
+        worker = instance.start()
+        cold = instance.submit("cold")
+        wait_running(instance, cold)
+
+        instance.metadata.interrupt(in_s=SHORT_S)
+
+        assert wait_ended(worker, timeout_s=SHORT_S) == 0
+        check_handed_back(instance, cold)
 
 
 def test_what_ends_in_time_is_published_before_the_worker_goes(instance):
