@@ -34,7 +34,6 @@ def main() -> None:
             repository, BuildContext(architecture=stage.architecture), stage=stage
         ),
         emulator_url=app.node.try_get_context("emulator_url"),
-        amqp_url=app.node.try_get_context("amqp_url"),
         webhook_ca_file=app.node.try_get_context("webhook_ca_file"),
     )
     compose(app, deployment)

@@ -25,8 +25,6 @@ class Deployment:
     assets: Assets
     emulator_url: str | None = None
     """Address of the embedded emulator, for stage `local`; None: Amazon's own."""
-    amqp_url: str | None = None
-    """For stage `local`: the broker on this machine, where RabbitMQ carries jobs."""
     webhook_ca_file: str | None = None
     """For stage `local`: certificates that receivers of webhooks on this machine show."""
 

@@ -55,6 +55,11 @@ def webhooks_function(stage: str) -> str:
     return f"laneway-{stage}-webhooks"
 
 
+def broker_secret(stage: str) -> str:
+    """The secret of stage `local`'s own broker; others name theirs."""
+    return f"laneway-{stage}-broker"
+
+
 def send_function(stage: str) -> str:
     """The function that sends to RabbitMQ, from within its network."""
     return f"laneway-{stage}-send"

@@ -40,6 +40,20 @@ def watch_fleet(alarms: AlarmMaker, deployment: Deployment) -> None:
     """Alarms for each pool of the fleet; those on queues are where queues are watched."""
     for metrics in _pools(deployment):
         _watch(alarms, deployment, metrics)
+    if deployment.send_functions:
+        stage = deployment.stage
+        alarms.above(
+            "broker-not-confirmed",
+            metric(
+                names.METRICS_NAMESPACE,
+                "broker_not_confirmed",
+                {"stage": stage.name},
+                statistic="Sum",
+                stage=stage,
+            ),
+            threshold=0,
+            description="RabbitMQ does not confirm messages; the jobs are kept and sent later",
+        )
 
 
 def _watch(alarms: AlarmMaker, deployment: Deployment, metrics: FleetMetrics) -> None:

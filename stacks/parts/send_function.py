@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from aws_cdk import ArnFormat
 from aws_cdk import aws_lambda as lambda_
 
 from shared.settings import SendSettings
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
 
     from stacks.deployment import Deployment
     from stacks.fleet_lane import RabbitMQ
+    from stacks.stages import Stage
 
 HANDLER: Final = "functions.send.handler.handler"
-_TIMEOUT_S: Final = 25
+_TIMEOUT_S: Final = 15
+"""Its callers wait for 8."""
 _MEMORY_MIB: Final = 256
 _INTERFACE_ACTIONS: Final = (
     "ec2:CreateNetworkInterface",
@@ -39,6 +42,7 @@ def send_function(
     stage, named = deployment.stage, deployment.stage.rabbitmq
     if deployment.assets.send is None:
         raise SynthError("the package of the function that sends to RabbitMQ was not built")
+    secret = _local_secret(stack, stage) if named is None else named.secret_arn
     settings = SendSettings(
         stage=stage.name,
         log_level=stage.log_level,
@@ -49,8 +53,7 @@ def send_function(
             }
             for pool in deployment.queue_pools
         },
-        amqp_secret="" if named is None else named.secret_arn,
-        amqp_url=deployment.amqp_url or "",
+        amqp_secret=secret,
     )
     part = LanewayFunction(
         stack,
@@ -65,18 +68,23 @@ def send_function(
         memory_mib=_MEMORY_MIB,
         timeout_s=_TIMEOUT_S,
     )
+    allow(part, "ReadBrokersSecret", actions=["secretsmanager:GetSecretValue"], resources=[secret])
     if named is not None:
         _join(part, named)
     return part
 
 
-def _join(part: LanewayFunction, broker: RabbitMQ) -> None:
-    allow(
-        part,
-        "ReadBrokersSecret",
-        actions=["secretsmanager:GetSecretValue"],
-        resources=[broker.secret_arn],
+def _local_secret(stack: Stack, stage: Stage) -> str:
+    """Made by `make dev` with the address of the broker that it starts."""
+    return stack.format_arn(
+        service="secretsmanager",
+        resource="secret",
+        resource_name=names.broker_secret(stage.name),
+        arn_format=ArnFormat.COLON_RESOURCE_NAME,
     )
+
+
+def _join(part: LanewayFunction, broker: RabbitMQ) -> None:
     allow(part, "JoinNetwork", actions=_INTERFACE_ACTIONS, resources=["*"])
     acknowledge(
         part.role,

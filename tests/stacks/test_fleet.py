@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from functions.fleet_scaler.service import CRASHES, METRICS
+from functions.send.service import NOT_CONFIRMED
 from shared.limits import CLOUDFORMATION_RESOURCES, CLOUDFORMATION_TEMPLATE_BYTES
 from shared.settings import FleetScalerSettings, IngressSettings, SendSettings, WorkerSettings
 from stacks.errors import StageError
@@ -485,7 +486,7 @@ def test_send_knows_every_queue_of_jobs_and_who_needs_it_may_call_it(rabbit) -> 
         assert environment(rabbit, name)["SEND_FUNCTION"] == "laneway-dev-send"
 
 
-def test_on_ones_own_machine_send_is_outside_any_network_and_told_the_address(
+def test_on_ones_own_machine_send_is_outside_any_network_and_told_where_the_address_is(
     synthesize, with_gpu
 ) -> None:
     from stacks.stages import LOCAL  # noqa: PLC0415 - one test's
@@ -494,13 +495,17 @@ def test_on_ones_own_machine_send_is_outside_any_network_and_told_the_address(
         dataclasses.replace(LOCAL, broker="rabbitmq"),
         repository=with_gpu,
         emulator_url="http://127.0.0.1:4566",
-        amqp_url="amqp://127.0.0.1:5672",
     )
 
     assert local.error is None
     assert "fleet" not in local.templates
     told = SendSettings.from_env(environment(local, "laneway-local-send"))
-    assert (told.amqp_url, told.amqp_secret) == ("amqp://127.0.0.1:5672", "")
+    assert told.amqp_url == ""
+    assert told.amqp_secret == (
+        "arn:aws:secretsmanager:eu-west-1:111122223333:secret:laneway-local-broker"
+    )
+    readable = allowed_to(local, "laneway-local-send")["secretsmanager:GetSecretValue"]
+    assert readable == {told.amqp_secret}
     assert not any("VpcConfig" in item for item in local.properties("AWS::Lambda::Function"))
 
 
@@ -618,6 +623,9 @@ def test_a_backlog_in_rabbitmq_is_watched_by_what_the_scaler_reckons(gpu_prod, r
 
     assert alarms(rabbit)["shared-backlog"]["Threshold"] == fleet.wait_s["async"] + fleet.startup_s
     assert alarms(rabbit)["shared-dead-letters"]["Threshold"] == 0
+    unconfirmed = alarms(rabbit)["broker-not-confirmed"]
+    assert unconfirmed["MetricName"] == NOT_CONFIRMED
+    assert unconfirmed["Dimensions"] == [{"Name": "stage", "Value": "dev"}]
     assert "heavy-backlog" not in alarms(gpu_prod)
     assert "heavy-async-late" in alarms(gpu_prod)
     assert "heavy-async-late" not in alarms(rabbit)
