@@ -53,11 +53,12 @@ class Deployment:
 
     @property
     def queued_models(self) -> list[ModelEntry]:
-        """The models that take jobs."""
+        """The models that take jobs: those on a gpu only where there is a fleet to run them."""
         return [
             entry
             for entry in self.repository.models.values()
             if set(entry.spec.latency_classes) - {"realtime"}
+            and (entry.spec.compute == "cpu" or self.stage.fleet.enabled)
         ]
 
     @property

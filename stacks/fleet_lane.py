@@ -79,6 +79,8 @@ class Gpus:
 class Fleet:
     """The fleet of one stage: bounds for each of its pools, and when it grows and shrinks."""
 
+    enabled: bool = True
+    """False: no fleet, at no cost and without Docker at a deploy; jobs for gpu models are refused."""
     max_workers: int = 2
     """Of one pool. What a stage can cost at most is this times the dearest suitable instance."""
     min_workers: int = 0

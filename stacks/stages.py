@@ -147,6 +147,10 @@ def _check_broker(stage: Stage) -> None:
         raise StageError(
             f"stage {stage.name!r}: broker is {stage.broker!r}; write 'sqs' or 'rabbitmq'"
         )
+    if stage.broker == "rabbitmq" and not stage.fleet.enabled:
+        raise StageError(
+            f"stage {stage.name!r}: its fleet is not enabled, and nothing else takes jobs off RabbitMQ"
+        )
     if stage.broker == "rabbitmq" and stage.rabbitmq is None and not stage.emulated:
         raise StageError(
             f"stage {stage.name!r}: its broker is RabbitMQ, and nothing says which; give "

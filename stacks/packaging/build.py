@@ -47,7 +47,7 @@ def build_assets(repository: Repository, context: BuildContext, *, stage: Stage)
         batch_finisher=build_function("batch_finisher", context),
         fleet_scaler=build_function("fleet_scaler", context),
         send=build_function("send", context) if stage.broker == "rabbitmq" else None,
-        images={} if stage.emulated else build_images(repository, context, stage=stage),
+        images=build_images(repository, context, stage=stage),
         onnx_runtime=onnx_runtime,
         control=control,
     )
@@ -65,7 +65,9 @@ def _function_pools(repository: Repository) -> list[str]:
 def build_images(
     repository: Repository, context: BuildContext, *, stage: Stage
 ) -> dict[str, Asset]:
-    """What the images of long-lived workers are built from, by pool."""
+    """What the images of long-lived workers are built from, by pool; none on one's own machine."""
+    if stage.emulated or not stage.fleet.enabled:
+        return {}
     queued = {
         entry.spec.pool: entry.spec.compute
         for entry in repository.models.values()

@@ -122,6 +122,20 @@ def test_ones_own_machine_holds_no_fleet_and_nobody_is_woken(gpu_local) -> None:
     assert told.wakes == {}
 
 
+def test_a_stage_may_do_without_a_fleet_and_takes_no_jobs_for_gpu_models_then(
+    synthesize, with_gpu
+) -> None:
+    found = synthesize(dataclasses.replace(DEV, fleet=Fleet(enabled=False)), repository=with_gpu)
+
+    assert found.error is None
+    assert "fleet" not in found.templates
+    told = IngressSettings.from_env(environment(found, "laneway-dev-ingress"))
+    assert set(told.queues) == {"shared", "hot"}
+    assert told.wakes == {}
+    with pytest.raises(StageError, match="nothing else takes jobs off RabbitMQ"):
+        dataclasses.replace(ON_RABBITMQ, fleet=Fleet(enabled=False))
+
+
 def test_a_gpu_model_brings_workers_for_its_pool_alone(gpu_prod) -> None:
     assert set(services(gpu_prod)) == {"laneway-prod-heavy-workers"}
 
