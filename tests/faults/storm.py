@@ -23,6 +23,7 @@ from shared.jobs.parallel import Parallel
 from shared.jobs.rules import JobRules
 from shared.jobs.submission import Submission
 from shared.jobs.submit import Jobs
+from shared.queues.rabbitmq import AmqpSettings, RabbitBroker
 from shared.queues.sqs import SqsQueue
 from shared.results.dynamodb import DynamoJobStore
 from shared.results.s3 import S3PayloadStore
@@ -40,6 +41,8 @@ CANCELED_LATER = 40
 """A job is canceled when so many more were accepted: about when it runs."""
 BACKLOG_MAX = 150
 AT_ONCE = 8
+CONFIRM_S = 2.0
+"""How long a message waits for a broker that may be dead."""
 ALL_ACCEPTED = "· all accepted"
 ACCEPTED = "· accepted"
 
@@ -118,7 +121,7 @@ class Storm:
             number=number,
             how=chance.choices(["submitted", "dropped", "unsent"], [91, 6, 3])[0],
             body=json.dumps({"inputs": [tensor]}).encode(),
-            webhook=self.webhook if number % WEBHOOK_EVERY == 0 else None,
+            webhook=(self.webhook or None) if number % WEBHOOK_EVERY == 0 else None,
             copies=tuple(chance.choices(range(7), k=chance.choices([0, 1, 2], [80, 15, 5])[0])),
             canceled=chance.random() < 0.03,
         )
@@ -152,6 +155,14 @@ def _insist(call):
             time.sleep(0.5)
 
 
+def _queue(env):
+    """Where jobs are dropped."""
+    if "AMQP_URL" in env:
+        settings = AmqpSettings(url=env["AMQP_URL"], confirm_timeout_s=CONFIRM_S)
+        return RabbitBroker(settings).queue(env["CONSUMED"])
+    return SqsQueue(make_client("sqs"), url=env["CONSUMED"])
+
+
 class _Desk:
     """What accepts jobs."""
 
@@ -160,7 +171,7 @@ class _Desk:
 
         settings = shared.settings.QueueWorkerSettings.from_env(os.environ)
         package = Path(os.environ["PYTHONPATH"].split(os.pathsep)[0])
-        self.queue = SqsQueue(make_client("sqs"), url=os.environ["CONSUMED"])
+        self.queue = _queue(os.environ)
         self.store = DynamoJobStore(
             make_client("dynamodb"), table=settings.jobs_table, clock=time.time
         )
