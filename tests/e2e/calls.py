@@ -33,7 +33,7 @@ def call(service, method, path, *, headers=None, **arguments):
     )
 
 
-def ended(service, path):
+def ended(service, path, *, timeout_s=TIMEOUT_S):
     """The job or batch once it has ended."""
     found = {}
 
@@ -42,7 +42,7 @@ def ended(service, path):
         found.update(answer.json() if answer.is_success else {})
         return found.get("status") in ENDED
 
-    assert eventually(has_ended, timeout_s=TIMEOUT_S), found
+    assert eventually(has_ended, timeout_s=timeout_s), found
     return found
 
 
