@@ -18,15 +18,16 @@ from cli.testing.lambdas import REGION
 from shared.keys import DynamoKeyStore
 from shared.results.batches_table import table_definition as batches_definition
 from shared.results.table import table_definition
+from shared.routing.lane import GPU, queues_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
-CLASSES: Final = ("async", "batch", "chunks")
+CHUNKS: Final = "chunks"
 VISIBILITY_S: Final = 60
 MAX_RECEIVES: Final = 20
 _PRESIGNING: Final = Config(signature_version="s3v4", s3={"addressing_style": "path"})
@@ -44,7 +45,7 @@ class Resources:
     jobs_table: str
     bucket: str
     queues: dict[str, dict[str, str]]
-    """URLs by pool and latency class; `chunks` are those of batches."""
+    """URLs by pool and queue; `chunks` are those of batches."""
     dead_letters: dict[str, dict[str, str]]
     """URLs of the queues' dead-letter queues."""
     batches_table: str
@@ -55,11 +56,15 @@ class Resources:
 
 
 def make_resources(
-    stage: str, pools: Iterable[str], *, s3_endpoint: str | None = None
+    stage: str,
+    pools: Iterable[str],
+    *,
+    on_gpu: Container[str] = (),
+    s3_endpoint: str | None = None,
 ) -> Resources:
     """Everything anew, inside `mock_aws()`.
 
-    `s3_endpoint`: of `serve_objects`, where presigned addresses must lead somewhere.
+    `on_gpu`: those of the pools that have queues of high priority too. `s3_endpoint`: of `serve_objects`, where presigned addresses must lead somewhere.
     """
     name = f"laneway-{stage}-{uuid.uuid4().hex[:8]}"
     dynamodb = cast("DynamoDBClient", _Serial(boto3.client("dynamodb", region_name=REGION)))
@@ -73,7 +78,8 @@ def make_resources(
     queues: dict[str, dict[str, str]] = {}
     dead_letters: dict[str, dict[str, str]] = {}
     for pool in pools:
-        made = {kind: _queue_pair(sqs, f"{name}-{pool}-{kind}") for kind in CLASSES}
+        kinds = (*queues_of(GPU if pool in on_gpu else "cpu"), CHUNKS)
+        made = {kind: _queue_pair(sqs, f"{name}-{pool}-{kind}") for kind in kinds}
         queues[pool] = {kind: pair[0] for kind, pair in made.items()}
         dead_letters[pool] = {kind: pair[1] for kind, pair in made.items()}
     return Resources(

@@ -25,6 +25,7 @@ from cli.testing.workers import drain, make_sources, working
 from shared.catalog import infer_routes, parse_catalog
 from shared.keys import API_KEY_HEADER, DynamoKeyStore, create_key
 from shared.repository import compile_catalog, read_repository
+from shared.routing.lane import GPU
 from shared.schema.compile import export_validators
 from shared.schema.examples import golden_requests
 from shared.schema.openapi import build_openapi
@@ -117,7 +118,8 @@ def start_service(models: Path) -> Iterator[LocalService]:
         (package / "models").symlink_to(models.absolute(), target_is_directory=True)
         (package / "openapi.json").write_bytes(_openapi(repository))
         pools = [pool for pool in repository.pools if repository.models_of(pool)]
-        resources = make_resources(STAGE, pools, s3_endpoint=s3_endpoint)
+        on_gpu = {item.spec.pool for item in repository.models.values() if item.spec.compute == GPU}
+        resources = make_resources(STAGE, pools, on_gpu=on_gpu, s3_endpoint=s3_endpoint)
         secret, _ = create_key(resources.keys, name="cli.testing")
         lambdas = LocalLambda()
         gateway = _deploy(repository, package=package, resources=resources, lambdas=lambdas)

@@ -1,4 +1,8 @@
-"""The queue workers of a service in this process: each pool's function, fed from its queues."""
+"""The workers of a service in this process: each pool's function, fed from its queues.
+
+A pool of gpu models has no function elsewhere; here one stands in for its worker, on the CPU: what a job
+answers is the same, and only how many run together may differ.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,7 @@ from shared.limits import MIB
 from shared.queues.sqs import SqsQueue
 from shared.results.dynamodb import DynamoJobStore
 from shared.results.s3 import S3PayloadStore
+from shared.routing.lane import GPU
 from shared.schema.compiled import load_validators
 from shared.settings import QueueWorkerSettings
 
@@ -115,6 +120,7 @@ def _make_worker(
         clock=system_clock,
         parallel=Parallel(threads=1),
         reporter=reporter,
+        lane="gpu" if any(model.compute == GPU for model in catalog.models.values()) else "queue",
     )
 
 
