@@ -6,18 +6,23 @@ import ast
 import json
 import re
 import shutil
+import signal
+import subprocess
 import sys
+import time
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
+from gpu_workers.probe import is_alive
 from shared.catalog import load_catalog
 from shared.repository import read_repository
+from shared.settings import WorkerSettings
 from stacks.errors import PackagingError
 from stacks.packaging import BuildContext
 from stacks.packaging.image import build_args, build_image_context
-from stacks.packaging.requirements import locked
+from stacks.packaging.requirements import install, locked
 
 PROJECT = Path(__file__).parents[2]
 POOL = "shared"
@@ -111,6 +116,69 @@ def _imported(tree):
             yield node.module
         else:
             yield from _imported(node)
+
+
+def test_the_worker_starts_from_the_folder_with_the_locked_packages_alone(
+    small_models, tmp_path, context
+):
+    """As far as an image can be run without Docker: its files, its packages, and nothing else."""
+    made = build_image_context(read_repository(small_models), POOL, context, device="cpu")
+    packages = tmp_path / "packages"
+    for name in ("requirements.txt", "requirements-pool.txt"):
+        install((made.folder / name).read_text(), packages, context)
+    log = tmp_path / "worker.log"
+    with log.open("wb") as output:
+        worker = subprocess.Popen(
+            [sys.executable, "-S", "-m", "gpu_workers"],
+            cwd=made.folder,
+            env={**settings_of(made.folder), "PYTHONPATH": f"{made.folder}:{packages}"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        port = wait_for(lambda: port_in(log.read_text(), worker))
+        wait_for(lambda: is_alive({"HEALTH_PORT": str(port)}))
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(60) == 0, log.read_text()
+    finally:
+        worker.kill()
+        worker.wait()
+
+
+def settings_of(package):
+    """The environment of a worker whose services are not there: it waits for them."""
+    settings = WorkerSettings(
+        stage="local",
+        pool=POOL,
+        models=str(package),
+        queues={POOL: {"async": "http://127.0.0.1:1/queue"}},
+        jobs_table="jobs",
+        bucket="bucket",
+        health_port=0,
+        drain_s=5,
+    )
+    return {
+        **settings.to_env(),
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+
+def port_in(text, worker):
+    """The port that the worker says that it answers on."""
+    assert worker.poll() is None, text
+    found = re.search(r'"health_port":(\d+)', text)
+    return found and int(found[1])
+
+
+def wait_for(condition, *, timeout_s=60):
+    end = time.monotonic() + timeout_s
+    while not (found := condition()):
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.05)
+    return found
 
 
 @pytest.mark.parametrize("device", ["cuda", "cpu"])
