@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,19 +20,42 @@ ONE_GROUP = ("e2e", "faults")
 """Folders whose tests share a service that is costly to start: one process runs all of a folder."""
 RABBITMQ = "rabbitmq"
 """Marks tests that share a broker: one process runs all files with one of them, but for those above."""
+TESTS = Path(__file__).parent
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where two processes share the tests: a file stays whole, and what takes longest starts first."""
-    root = Path(__file__).parent
-    brokered = {item.path for item in items if item.get_closest_marker(RABBITMQ)}
-    for item in items:
-        folder, *_ = item.path.relative_to(root).parts
-        whole_file = RABBITMQ if item.path in brokered else str(item.path)
-        group = folder if folder in ONE_GROUP else whole_file
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: ONE_GROUP[0] not in item.path.parts)
+    """What takes longest starts first."""
+    items.sort(key=lambda item: [folder not in item.path.parts for folder in ONE_GROUP])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | None:
+    """Where processes share the tests: what belongs together runs in one of them.
+
+    pytest-xdist 3.8 groups by a mark that it writes into names of tests; pytest 9.2 does not let it,
+    and tells nobody.
+    """
+    if config.getoption("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 - only there where tests are shared
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid.partition("::")[0])
+
+    config.option.loadscopereorder = False  # the order above, not that of the number of tests
+    return ByGroup(config, log)
+
+
+@cache
+def group_of(file: str) -> str:
+    """What runs together with a file of tests, which is named from the project: a folder, or itself."""
+    path = TESTS.parent / file
+    folder, *_ = path.relative_to(TESTS).parts
+    if folder in ONE_GROUP:
+        return folder
+    return RABBITMQ if f"pytest.mark.{RABBITMQ}" in path.read_text() else file
 
 
 @pytest.fixture(scope="session")

@@ -47,7 +47,9 @@ class Connection:
     """A connection that is started once and stays: lost, it is opened again after a jittered wait."""
 
     def __init__(self, settings: AmqpSettings) -> None:
-        self._settings = settings
+        """Raises `OSError` or `ValueError` for a certificate that cannot be read."""
+        self._address = settings.address
+        self._parameters = connection_parameters(settings)
         self._loop: Any = None
         self._pika: Any = None
         self._members: list[Member] = []
@@ -115,17 +117,21 @@ class Connection:
 
     def _connect(self) -> None:
         self._retry = None
-        if not self._closing:
+        if self._closing:
+            return
+        try:
             self._pika = pika.SelectConnection(
-                connection_parameters(self._settings),
+                self._parameters,
                 on_open_callback=self._on_open,
                 on_open_error_callback=self._on_lost,
                 on_close_callback=self._on_lost,
                 custom_ioloop=self._loop,
             )
+        except Exception as error:  # noqa: BLE001  whatever it is, the next try may succeed
+            self._on_lost(None, error)
 
     def _on_open(self, opened: Any) -> None:
-        _LOGGER.info("connected to RabbitMQ at %s", self._settings.address)
+        _LOGGER.info("connected to RabbitMQ at %s", self._address)
         self._failures = 0
         self.trouble = None
         opened.add_on_connection_blocked_callback(self._on_blocked)
@@ -145,7 +151,7 @@ class Connection:
 
     def _on_lost(self, _: Any, error: BaseException) -> None:
         self._pika = None
-        self.trouble = f"RabbitMQ at {self._settings.address} cannot be reached: {_named(error)}"
+        self.trouble = f"RabbitMQ at {self._address} cannot be reached: {_named(error)}"
         for member in self._members:
             _guarded(partial(member.lost, self.trouble))
         if self._closing:

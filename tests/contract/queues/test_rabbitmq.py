@@ -424,5 +424,11 @@ def test_a_wrong_password_is_told_without_being_shown(rabbitmq, name, caplog):
     assert canary not in f"{settings!r} {refused} {caplog.text}"
 
 
+def test_a_certificate_file_that_is_missing_is_found_at_once(rabbitmq):
+    settings = AmqpSettings(url=rabbitmq.tls_url, ca_file="missing.pem")
+    with pytest.raises(FileNotFoundError):
+        RabbitBroker(settings)
+
+
 def test_names_of_queues_are_the_stages():
     assert queue_name("dev", "shared", "async-high") == "laneway-dev-shared-async-high"
