@@ -7,6 +7,7 @@ in silence.
 
 from __future__ import annotations
 
+import ctypes
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 CPU_PROVIDER: Final = "CPUExecutionProvider"
 CUDA_PROVIDER: Final = "CUDAExecutionProvider"
 TENSORRT_PROVIDER: Final = "TensorrtExecutionProvider"
+TENSORRT_LIBRARY: Final = "libnvinfer.so.10"
+"""What onnxruntime 1.31 is built against."""
 _DEVICE: Final = re.compile(r"(cpu)|(cuda|tensorrt):(\d+)")
 _LISTED: Final = {"cuda": CUDA_PROVIDER, "tensorrt": TENSORRT_PROVIDER}
 
@@ -72,8 +75,17 @@ def open_device(name: str, *, engine_cache: str = "") -> Device:
     cuda = (CUDA_PROVIDER, {"device_id": index})
     if kind == "cuda":
         return Device(name, (cuda, CPU_PROVIDER), required)
+    _check_library(name, TENSORRT_LIBRARY)
     tensorrt = (TENSORRT_PROVIDER, {"device_id": index, **_cached(engine_cache)})
     return Device(name, (tensorrt, cuda, CPU_PROVIDER), required)
+
+
+def _check_library(device: str, library: str) -> None:
+    """The wheel lists TensorRT wherever it is installed, with or without its libraries."""
+    try:
+        ctypes.CDLL(library)
+    except OSError as error:
+        raise DeviceError(f"device {device!r} needs {library}, which cannot be loaded") from error
 
 
 def _cached(folder: str) -> dict[str, Any]:

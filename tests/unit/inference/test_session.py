@@ -196,6 +196,14 @@ def test_a_device_that_this_runtime_lacks_is_refused_with_what_it_has():
     assert open_device("cpu") is CPU
 
 
+def test_tensorrt_without_its_library_is_refused_though_the_runtime_lists_it(monkeypatch):
+    listed = ["TensorrtExecutionProvider", CUDA_PROVIDER, CPU_PROVIDER]
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: listed)
+    with pytest.raises(DeviceError, match="libnvinfer"):
+        open_device("tensorrt:0")
+    assert open_device("cuda:1").providers == ((CUDA_PROVIDER, {"device_id": 1}), CPU_PROVIDER)
+
+
 def test_a_session_that_fell_back_from_its_device_is_no_session(serve):
     session = serve(graphs.lookup()).session
     cuda = Device("cuda:0", (CUDA_PROVIDER, CPU_PROVIDER), CUDA_PROVIDER)
