@@ -163,9 +163,11 @@ def eventually(holds: Callable[[], bool], *, timeout_s: float) -> bool:
 
 
 @contextlib.contextmanager
-def local_service(state: Path, models: Path, port: int, **variables: str) -> Iterator[LocalService]:
+def local_service(
+    state: Path, models: Path, port: int, *options: str, **variables: str
+) -> Iterator[LocalService]:
     process = subprocess.Popen(
-        [LANEWAY, "dev", "--models", models, "--state", state],
+        [LANEWAY, "dev", "--models", models, "--state", state, *options],
         cwd=PROJECT,
         env=os.environ | HOSTILE_AWS_SETTINGS | {"LANEWAY_PORT": str(port)} | variables,
         stdin=subprocess.DEVNULL,
