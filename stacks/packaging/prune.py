@@ -50,7 +50,9 @@ CONTROL: Final = (
     "boto3/examples",
 )
 
-BOTOCORE_SERVICES: Final = frozenset({"dynamodb", "ecs", "lambda", "s3", "secretsmanager", "sqs", "ssm"})
+BOTOCORE_SERVICES: Final = frozenset(
+    {"dynamodb", "ecs", "lambda", "s3", "secretsmanager", "sqs", "ssm"}
+)
 """Service models that functions use; the other four hundred go."""
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from aws_cdk import Aws, Duration
+from aws_cdk import Aws, Duration, Tags
 from aws_cdk import aws_autoscaling as autoscaling
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecs as ecs
@@ -63,6 +63,8 @@ class GpuGroup(Construct):
             cooldown=Duration.seconds(60),
             health_checks=autoscaling.HealthChecks.ec2(grace_period=Duration.minutes(5)),
         )
+        # ECS puts this tag on a group whose size it manages; named here, no update takes it off again.
+        Tags.of(self.group).add("AmazonECSManaged", "true")
         autoscaling.LifecycleHook(
             self,
             "Terminating",

@@ -275,6 +275,7 @@ def test_an_instance_with_work_is_not_scaled_in_and_is_drained_before_it_ends(gp
     assert provider["ManagedScaling"]["Status"] == "ENABLED"
     assert provider["ManagedScaling"]["TargetCapacity"] == 100
     assert group_of(gpu_prod)["NewInstancesProtectedFromScaleIn"] is True
+    assert "AmazonECSManaged" in {tag["Key"] for tag in group_of(gpu_prod)["Tags"]}
 
 
 def test_a_terminating_instance_waits_for_its_worker_and_goes_if_that_is_dead(gpu_prod) -> None:
