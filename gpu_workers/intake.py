@@ -19,7 +19,7 @@ from shared.jobs.delivery import Outcome, Retry, jitter_s
 from shared.jobs.steps import load_inputs, prepare_all, use_model
 from shared.jobs.taking import Taking
 from shared.jobs.work import Lease, Trouble, Work, waves
-from shared.limits import DECODED_BODY_BYTES_MAX
+from shared.limits import DECODED_BODY_BYTES_MAX, SQS_BATCH_ENTRIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     Loaded = list[tuple[Held, bytes]]
 
 ROOM_WAIT_S: Final = 1.0
+CALLS_MAX: Final = 8
+"""Further calls for messages that one receiver makes at once."""
 DEFECT_S: Final = 5.0
 """When a message comes again that met a defect of ours."""
 WAVES: Final = 4
@@ -180,15 +182,30 @@ class Receiver:
 
     def _receive(self, room: int) -> None:
         core = self._core
-        deliveries = self._queue.receive(limit=room, wait_s=core.wait_s)
+        deliveries = list(self._queue.receive(limit=room, wait_s=core.wait_s))
         if not deliveries:
             return
+        if len(deliveries) == SQS_BATCH_ENTRIES:
+            deliveries += self._receive_more(room - len(deliveries))
         if core.draining.is_set():
             core.settling.hand_back(core.hold(self._name, deliveries))
         elif self._name == CHUNKS:
             core.backlog.add([Ready(held=item) for item in core.hold(self._name, deliveries)])
         else:
             self._intake.take(self._name, deliveries)
+
+    def _receive_more(self, room: int) -> list[Delivery]:
+        """Several calls at once: SQS gives ten messages a call, and the queue seems to hold more."""
+
+        def receive(_: int) -> Sequence[Delivery]:
+            try:
+                return self._queue.receive(limit=SQS_BATCH_ENTRIES, wait_s=0)
+            except QueueUnavailableError:
+                return ()
+
+        calls = range(min(CALLS_MAX, room // SQS_BATCH_ENTRIES))
+        found = self._core.worker.parallel.map(receive, calls)
+        return [delivery for some in found for delivery in some]
 
 
 class Loader:

@@ -13,6 +13,7 @@ from gpu_workers.health import answering
 from shared.errors import StoreUnavailableError
 from shared.jobs.messages import reference
 from shared.jobs.submission import Submission
+from shared.queues.memory import MemoryQueue
 from shared.results.memory import MemoryJobStore
 from shared.results.rows import JobKey
 from shared.routing.lane import GPU_QUEUES, of_queue
@@ -324,3 +325,21 @@ def test_health_says_whether_the_worker_lives_and_takes_jobs(desk):
             assert asked("/health/ready") == 503
         assert asked("/health/live") == 200
         assert asked("/else") == 404
+
+
+def test_a_deep_queue_that_gives_ten_messages_a_call_is_asked_again_at_once(desk):
+    asked = []
+
+    class Tens(MemoryQueue):
+        def receive(self, *, limit, wait_s):
+            found = super().receive(limit=min(limit, 10), wait_s=wait_s)
+            asked.append((limit, wait_s, len(found)))
+            return found
+
+    desk.queues[POOL, "async"] = Tens(clock=desk.clock)
+    keys = [desk.submit() for _ in range(40)]
+    with desk.running():
+        desk.wait_ended(keys)
+        assert desk.check_settled(keys) == {"succeeded": 40}
+    assert [(limit, found) for limit, _, found in asked[:2]] == [(24, 10), (10, 10)]
+    assert asked[1][1] == 0
