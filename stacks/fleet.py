@@ -16,7 +16,8 @@ from stacks.parts.fleet_network import FleetNetwork, fleet_network
 from stacks.parts.fleet_scaler import fleet_scaler
 from stacks.parts.function import control_layer
 from stacks.parts.gpu_group import GpuGroup
-from stacks.parts.workers import Plan, Workers
+from stacks.parts.worker_task import Plan
+from stacks.parts.workers import Workers
 
 if TYPE_CHECKING:
     from aws_cdk import aws_kms as kms
