@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from cli.dev.failures import DevError
+from shared.limits import PREFER_WAIT_S_MAX
 from shared.schema.examples import example_request, golden_requests
 
 if TYPE_CHECKING:
@@ -23,26 +24,45 @@ class Example:
     request: dict[str, Any]
     is_real: bool
     """False: made up, so that the model may refuse it with good reason."""
+    is_realtime: bool = True
+    """False: the model takes jobs alone, and is asked to be waited for."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the request says beside its body."""
+        return {} if self.is_realtime else {"prefer": f"respond-async, wait={PREFER_WAIT_S_MAX}"}
 
 
 def examples(repository: Repository) -> list[Example]:
-    """One example for each model that answers in real time; real ones first, then short ones.
+    """One example for each model that can be asked: those that answer at once, then those that take jobs.
 
-    Last those of models that take no JSON (FP16, BF16): theirs have no inputs, and are refused.
+    Of each, real ones first, then short ones; last those of models that take no JSON (FP16, BF16):
+    theirs have no inputs, and are refused.
     """
     golden = golden_requests(repository.folder)
     found = [
-        Example(entry.name, golden.get(entry.name) or _made_up(entry), entry.name in golden)
+        Example(
+            entry.name,
+            golden.get(entry.name) or _made_up(entry),
+            entry.name in golden,
+            is_realtime=_REALTIME in entry.spec.latency_classes,
+        )
         for entry in repository.models.values()
-        if _REALTIME in entry.spec.latency_classes
+        if {_REALTIME, "async"} & set(entry.spec.latency_classes)
     ]
     if not found:
         raise DevError(
-            f"No model in {repository.folder} answers in real time. Add one: "
+            f"No model in {repository.folder} answers in real time or takes jobs. Add one: "
             "laneway models add FILE --name NAME"
         )
     return sorted(
-        found, key=lambda e: (not e.is_real, not e.request["inputs"], len(json.dumps(e.request)))
+        found,
+        key=lambda e: (
+            not e.is_realtime,
+            not e.is_real,
+            not e.request["inputs"],
+            len(json.dumps(e.request)),
+        ),
     )
 
 

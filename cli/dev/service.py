@@ -34,7 +34,7 @@ from cli.dev.resources import (
     workers_wanted,
 )
 from cli.dev.state import Running, require_free_port
-from cli.dev.terminal import commands
+from cli.dev.terminal import pasted
 from cli.dev.watch import Watcher, describe
 from cli.dev.workers import live_versions, retire, workers
 from cli.models.pull import pull
@@ -79,14 +79,15 @@ def serve(target: Target, terminal: Terminal) -> None:
             pull(target.models)
         changes: Changes = queue.Queue()
         cleanup.enter_context(Watcher(target.project, target.models, changes.put))
-        sample = examples(read_repository(target.models))[0]
+        found = examples(read_repository(target.models))
+        sample = found[0]
         service = _start(target, terminal, cleanup)
         follower = cleanup.enter_context(LogFollower(service.clients.logs, terminal.line))
         follower.follow(log_groups(service.clients))
         _start_workers(service)
         _answer_or_tell_why(service, sample, follower)
         target.state.publish(service.running)
-        shown = commands(service.running, sample, target.state.folder / "examples", _laneway())
+        shown = pasted(service.running, found, target.state.folder / "examples", _laneway())
         terminal.ready(service.running, shown, after_s=time.monotonic() - begin)
         _run(service, changes, follower)
 
@@ -224,7 +225,7 @@ def _first_answer(running: Running, sample: Example) -> None:
         answer = httpx.post(
             f"{running.endpoint}/v2/models/{sample.model}/infer",
             json=sample.request,
-            headers={API_KEY_HEADER: running.api_key},
+            headers={API_KEY_HEADER: running.api_key, **sample.headers},
             timeout=FIRST_ANSWER_TIMEOUT_S,
             trust_env=False,
         )

@@ -56,6 +56,14 @@ class Terminal:
         self.line("Ctrl-C stops everything.", style="dim")
 
 
+def pasted(running: Running, found: list[Example], folder: Path, laneway: str) -> list[str]:
+    """The commands of the first example, and how a model is called that takes jobs alone."""
+    infer, *others = commands(running, found[0], folder, laneway)
+    later = [example for example in found[1:] if not example.is_realtime][:1]
+    waited = [commands(running, example, folder, laneway)[0] for example in later]
+    return [infer, *waited, *others]
+
+
 def commands(running: Running, example: Example, folder: Path, laneway: str) -> list[str]:
     """Three commands to paste: an inference by curl, whether it is ready, an inference by `laneway`.
 
@@ -68,9 +76,13 @@ def commands(running: Running, example: Example, folder: Path, laneway: str) -> 
     data = inline if len(inline) <= _INLINE_MAX_CHARS else f"@{path}"
     key = f"-H {shlex.quote(f'x-api-key: {running.api_key}')}"
     infer = f"{running.endpoint}/v2/models/{example.model}/infer"
+    more = "".join(
+        f" -H {shlex.quote(f'{name}: {value}')}" for name, value in example.headers.items()
+    )
+    laneway += " infer" if example.is_realtime else " submit --wait"
     settings = f"LANEWAY_ENDPOINT={running.endpoint} LANEWAY_API_KEY={running.api_key}"
     return [
-        f"curl -sS {infer} {key} -H 'content-type: application/json' -d {shlex.quote(data)}",
+        f"curl -sS {infer} {key}{more} -H 'content-type: application/json' -d {shlex.quote(data)}",
         f"curl -sS -w '%{{http_code}}\\n' {running.endpoint}/v2/health/ready {key}",
-        f"{settings} {laneway} infer {example.model} --input {shlex.quote(str(path))}",
+        f"{settings} {laneway} {example.model} --input {shlex.quote(str(path))}",
     ]

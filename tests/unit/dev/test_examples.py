@@ -26,6 +26,7 @@ RUNNING = Running(
 def test_a_golden_request_is_real_and_comes_first(project_models):
     found = examples(read_repository(project_models))
     assert all(example.is_real for example in found)
+    found = [example for example in found if example.is_realtime]
     sizes = [len(json.dumps(example.request)) for example in found]
     assert sizes == sorted(sizes)
 
@@ -51,13 +52,22 @@ def test_a_model_that_takes_no_json_comes_last(tmp_path):
     ]
 
 
-def test_models_that_do_not_answer_in_real_time_have_none(small_models):
-    assert "queued" not in {example.model for example in examples(read_repository(small_models))}
+def test_models_that_take_jobs_alone_come_last_and_are_waited_for(small_models, tmp_path):
+    last = examples(read_repository(small_models))[-1]
+    assert (last.model, last.is_realtime) == ("queued", False)
+    assert last.headers == {"prefer": "respond-async, wait=20"}
+
+    infer, ready, laneway = commands(RUNNING, last, tmp_path, "laneway")
+    assert "-H 'prefer: respond-async, wait=20'" in infer
+    assert "prefer" not in ready
+    assert "laneway submit --wait queued" in laneway
 
 
-def test_a_repository_without_a_realtime_model_is_refused_with_the_way_out(tmp_path, small_models):
+def test_a_repository_that_nobody_can_ask_is_refused_with_the_way_out(tmp_path, small_models):
     shutil.copy(small_models / "pools.toml", tmp_path)
     shutil.copytree(small_models / "queued", tmp_path / "queued")
+    path = tmp_path / "queued" / "model.toml"
+    path.write_text(path.read_text().replace('"async", ', ""))
     with pytest.raises(DevError, match="laneway models add"):
         examples(read_repository(tmp_path))
 
