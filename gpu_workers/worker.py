@@ -113,6 +113,8 @@ class GpuWorker:
         publishers = [self._start(f"publish-{n}", self._publish) for n in range(PUBLISHERS)]
         heartbeat = self._start("heartbeat", lambda: self._heartbeat.run(self._stop))
         core.draining.wait()
+        for item in core.queues.values():
+            item.stop_receiving()
         self._end(taking, device)
         for _ in publishers:
             with suppress(queue.Full):

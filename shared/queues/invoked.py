@@ -117,6 +117,9 @@ class InvokedQueue:
                 confirmed += [None] * len(batch)
         return confirmed
 
+    def stop_receiving(self) -> None:
+        """Nothing is given ahead."""
+
     def depth(self) -> int:
         """Messages visible and delayed, not those in flight."""
         counts = self._function.ask({"depths": [self._queue]})["depths"][self._queue]

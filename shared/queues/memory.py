@@ -118,6 +118,9 @@ class MemoryQueue:
         self._dead_letters.put(Message(body=body, tenant=delivery.tenant, attributes=attributes))
         self.acknowledge(delivery)
 
+    def stop_receiving(self) -> None:
+        """Nothing is given ahead."""
+
     def depth(self) -> int:
         """Messages visible, delayed and in flight."""
         with self._changed:

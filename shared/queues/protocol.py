@@ -85,5 +85,11 @@ class Queue(Protocol):
     def bury(self, delivery: Delivery, *, reason: str) -> None:
         """Move a message that can never be worked on to the dead-letter queue, with the reason."""
 
+    def stop_receiving(self) -> None:
+        """Before this process ends: others may have at once what was given to it ahead.
+
+        For good. Deliveries that were received stay held, and can be settled.
+        """
+
     def depth(self) -> int:
         """Messages visible, delayed and in flight; approximate."""

@@ -126,6 +126,9 @@ class SqsQueue:
             self._client.send_message(QueueUrl=self._dead_letter_url, **_entry(message))
         self.acknowledge(delivery)
 
+    def stop_receiving(self) -> None:
+        """Nothing is given ahead."""
+
     def depth(self) -> int:
         """Messages visible, delayed and in flight, within a minute or so."""
         with _named():

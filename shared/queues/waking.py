@@ -126,6 +126,10 @@ class WakingQueue:
         """As the queue does."""
         self._queue.bury(delivery, reason=reason)
 
+    def stop_receiving(self) -> None:
+        """As the queue does."""
+        self._queue.stop_receiving()
+
     def depth(self) -> int:
         """As the queue does."""
         return self._queue.depth()

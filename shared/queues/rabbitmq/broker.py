@@ -104,14 +104,6 @@ class RabbitBroker:
                 lambda: any(consumer.ready for consumer in self._consumers), timeout_s
             )
 
-    def stop_receiving(self) -> None:
-        """Before the end: no queue gives more, and others may have what nobody has received here.
-
-        Deliveries that were received stay held, and can be settled until `close`.
-        """
-        for consumer in self._consumers:
-            consumer.stop()
-
     def close(self, timeout_s: float = 5.0) -> None:
         """Send what was settled and close; what is still held goes back to its queue."""
         self._publishing.close(timeout_s)

@@ -140,6 +140,10 @@ class RabbitQueue:
             self._publish(Outgoing(queue=queue, body=held.body, properties=properties))
             self._consumer.acknowledge(delivery.receipt)
 
+    def stop_receiving(self) -> None:
+        """Stop consuming: what the broker has given ahead is others' at once, and `receive` gives none."""
+        self._consumer.stop()
+
     def depth(self) -> int:
         """Messages visible and delayed, and those in flight in this process; approximate."""
         names = [self.name]

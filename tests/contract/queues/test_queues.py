@@ -340,6 +340,14 @@ def test_one_message_that_cannot_be_sent_keeps_all_of_them(bench):
     assert bench.holds(0)
 
 
+def test_what_was_received_can_be_settled_when_nothing_more_is(bench):
+    bench.queue.send("{}", tenant="acme")
+    [delivery] = bench.receive()
+    bench.queue.stop_receiving()
+    bench.queue.acknowledge(delivery)
+    assert bench.holds(0)
+
+
 def test_depth_counts_what_is_visible_delayed_and_in_flight(bench):
     bench.queue.send("1", tenant="acme")
     bench.receive()

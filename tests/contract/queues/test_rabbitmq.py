@@ -230,7 +230,7 @@ def test_a_worker_that_stops_receiving_lets_others_have_what_it_was_given_ahead(
         ended = ending.queue(name)
         queue.send_many([Message(body=str(n), tenant="acme") for n in range(6)])
         [first] = receive(ended)
-        ending.stop_receiving()
+        ended.stop_receiving()
 
         started_s = time.monotonic()
         assert list(ended.receive(limit=1, wait_s=30)) == []
