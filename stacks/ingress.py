@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from aws_cdk import ArnFormat, CfnOutput, Stack
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 
 from shared.catalog import infer_routes
@@ -21,6 +20,7 @@ from stacks.parts.function import LanewayFunction, control_layer, with_plugins_o
 from stacks.parts.http_api import LanewayHttpApi
 from stacks.parts.job_acceptance import allow_accepting_jobs
 from stacks.parts.job_resources import JobResources
+from stacks.parts.permissions import allow
 
 if TYPE_CHECKING:
     from aws_cdk import aws_dynamodb as dynamodb
@@ -122,12 +122,11 @@ def _ingress(
         timeout_s=_INGRESS_TIMEOUT_S,
     )
     aliases = [_alias_arn(stack, stage.name, pool) for pool in settings.pool_aliases]
-    part.role.add_to_policy(
-        iam.PolicyStatement(
-            sid="AskPoolsWhetherTheyAreReady",
-            actions=["lambda:InvokeFunction", "lambda:GetProvisionedConcurrencyConfig"],
-            resources=aliases,
-        )
+    allow(
+        part,
+        "AskPoolsWhetherTheyAreReady",
+        actions=["lambda:InvokeFunction", "lambda:GetProvisionedConcurrencyConfig"],
+        resources=aliases,
     )
     allow_accepting_jobs(part, resources, stack.tables_key)
     return part
