@@ -30,9 +30,7 @@ def main() -> None:
     deployment = Deployment(
         stage=stage,
         repository=repository,
-        assets=build_assets(
-            repository, BuildContext(architecture=stage.architecture), stage=stage
-        ),
+        assets=build_assets(repository, BuildContext(architecture=stage.architecture), stage=stage),
         emulator_url=app.node.try_get_context("emulator_url"),
         webhook_ca_file=app.node.try_get_context("webhook_ca_file"),
     )

@@ -1,1 +1,1 @@
-"""The long-lived worker of the gpu lane. The lane is not built yet; see the README."""
+"""The long-lived worker: jobs of heavy models, and all queue-fed jobs where RabbitMQ carries them."""
