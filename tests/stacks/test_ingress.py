@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from conftest import Synthesized
 
+    from shared.repository import Repository
+
 OPEN_DOCS = {"GET /openapi.json", "GET /docs"}
 PREFLIGHT = "OPTIONS /{proxy+}"
 
@@ -139,3 +141,13 @@ def test_more_models_than_the_api_has_routes_for_are_refused(
 
     with pytest.raises(SynthError, match=r"150 realtime models need 300 routes.*-c models="):
         synthesize(STAGES["prod"], repository=dataclasses.replace(repository, models=many))
+
+
+def test_a_repository_of_which_no_model_answers_at_once_is_synthesized(
+    synthesize: Callable[..., Synthesized], with_gpu: Repository
+) -> None:
+    heavy = {"heavy": with_gpu.models["heavy"]}
+    made = synthesize(DEV, repository=dataclasses.replace(with_gpu, models=heavy))
+
+    assert not [key for key in routes(made) if "infer" in key]
+    assert "$default" in routes(made)
