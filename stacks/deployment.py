@@ -62,6 +62,14 @@ class Deployment:
         ]
 
     @property
+    def models_without_fleet(self) -> list[str]:
+        """Models on a gpu in a stage that has nothing to run them on."""
+        if self.stage.fleet.enabled:
+            return []
+        models = self.repository.models.items()
+        return [name for name, entry in models if entry.spec.compute == "gpu"]
+
+    @property
     def queue_pools(self) -> dict[str, PoolSpec]:
         """The pools of those models; another pool has no queues and no worker."""
         used = {entry.spec.pool for entry in self.queued_models}

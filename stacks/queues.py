@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from aws_cdk import Aws, Stack
+from aws_cdk import Annotations, Aws, Stack
 from aws_cdk import aws_iam as iam
 
 from stacks import names
@@ -51,6 +51,18 @@ class QueuesStack(Stack):
             visibility_s=visibility_s(WEBHOOKS_TIMEOUT_S),
             max_receives=WEBHOOKS_MAX_RECEIVES,
         )
+        if deployment.models_without_fleet:
+            _warn_of_no_fleet(self, deployment)
+
+
+def _warn_of_no_fleet(stack: QueuesStack, deployment: Deployment) -> None:
+    models = ", ".join(repr(name) for name in deployment.models_without_fleet)
+    Annotations.of(stack).add_warning_v2(
+        "laneway:no-fleet-for-gpu-models",
+        f"Stage {deployment.stage.name!r} has no fleet, so jobs for {models}, which run on a gpu, are "
+        "refused. To run them, set fleet=Fleet() for the stage in stacks/stages.py: it needs Docker "
+        "to deploy, and costs at rest (docs/costs.md).",
+    )
 
 
 def _hidden_s(deployment: Deployment, pool: str, kind: str) -> int:

@@ -196,6 +196,8 @@ DEV: Final = Stage(
     throttle_burst=100,
     cors_origins=("http://localhost:3000", "http://localhost:5173"),
     monthly_budget_usd=50,
+    # Until a model of your own needs it: a fleet takes Docker to deploy, and 63 USD a month at rest.
+    fleet=Fleet(enabled=False),
 )
 
 PROD: Final = Stage(

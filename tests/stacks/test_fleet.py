@@ -26,8 +26,9 @@ BROKER = RabbitMQ(
     subnets=("subnet-0123456789abcdef0", "subnet-0123456789abcdef1"),
     security_group="sg-0123456789abcdef0",
 )
-ON_RABBITMQ = dataclasses.replace(DEV, broker="rabbitmq", rabbitmq=BROKER)
+ON_RABBITMQ = dataclasses.replace(DEV, broker="rabbitmq", rabbitmq=BROKER, fleet=Fleet())
 SERVICE = "AWS::ECS::Service"
+NO_FLEET = "Annotation::laneway:no-fleet-for-gpu-models"
 TASK = "AWS::ECS::TaskDefinition"
 
 
@@ -132,8 +133,16 @@ def test_a_stage_may_do_without_a_fleet_and_takes_no_jobs_for_gpu_models_then(
     told = IngressSettings.from_env(environment(found, "laneway-dev-ingress"))
     assert set(told.queues) == {"shared", "hot"}
     assert told.wakes == {}
+    assert NO_FLEET in {rule for rule, _ in found.findings}
     with pytest.raises(StageError, match="nothing else takes jobs off RabbitMQ"):
         dataclasses.replace(ON_RABBITMQ, fleet=Fleet(enabled=False))
+
+
+def test_a_stage_with_a_fleet_or_without_gpu_models_warns_of_nothing_of_the_kind(
+    synthesize, gpu_prod
+) -> None:
+    assert NO_FLEET not in {rule for rule, _ in gpu_prod.findings}
+    assert NO_FLEET not in {rule for rule, _ in synthesize(DEV).findings}
 
 
 def test_a_gpu_model_brings_workers_for_its_pool_alone(gpu_prod) -> None:
@@ -526,7 +535,7 @@ def test_on_ones_own_machine_send_is_outside_any_network_and_told_where_the_addr
 
 def test_a_stage_on_rabbitmq_must_say_which() -> None:
     with pytest.raises(StageError, match="nothing says which"):
-        dataclasses.replace(DEV, broker="rabbitmq")
+        dataclasses.replace(ON_RABBITMQ, rabbitmq=None)
     with pytest.raises(StageError, match="broker is 'kafka'"):
         dataclasses.replace(DEV, broker="kafka")
 
