@@ -63,6 +63,8 @@ class ModelVersion:
     outputs: tuple[TensorSpec, ...]
     row_independent: bool
     stacking_tolerance: float | None
+    pad: Mapping[str, float] = field(default_factory=dict)
+    """Filler by graph input, where the model declares it and padding was found to hold."""
 
     @property
     def size_bytes(self) -> int:
@@ -167,6 +169,7 @@ def _version(model: str, data: Mapping[str, Any]) -> ModelVersion:
         outputs=_tensors(data["outputs"]),
         row_independent=data["row_independent"],
         stacking_tolerance=data["stacking_tolerance"],
+        pad=data.get("pad", {}),
     )
 
 

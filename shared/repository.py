@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from shared.schema.padding import padding_fault
 from shared.schema.spec import Manifest, ModelSpec, PoolSpec
 
 if TYPE_CHECKING:
@@ -146,6 +147,7 @@ def read_model(path: Path) -> ModelEntry:
         name=folder.name, folder=folder, spec=spec, manifests=_manifests(folder, spec)
     )
     _check_transform(entry, path)
+    _check_padding(entry, path)
     return entry
 
 
@@ -194,6 +196,23 @@ def _check_transform(entry: ModelEntry, path: Path) -> None:
         raise RepositoryError(f"{path}: requirements are for transform.py, and there is none")
 
 
+def _check_padding(entry: ModelEntry, path: Path) -> None:
+    """Fillers fit the inputs of every served version, and were tried with it."""
+    pad = entry.spec.batching.pad
+    if not pad:
+        return
+    for version, manifest in entry.manifests.items():
+        fault = padding_fault(pad, manifest.inputs)
+        if fault is not None:
+            raise RepositoryError(f"{path}: batching.pad: version {version!r}: {fault}")
+        found = manifest.stacking.padding
+        if found is None or found.fillers != pad:
+            raise RepositoryError(
+                f"{path}: batching.pad was not tried with version {version!r}; what padding does "
+                f"to its answers is measured by: laneway models lock {entry.name}"
+            )
+
+
 def _compile_model(entry: ModelEntry) -> dict[str, Any]:
     spec = entry.spec
     folder = f"models/{entry.name}"
@@ -220,6 +239,8 @@ def _compile_model(entry: ModelEntry) -> dict[str, Any]:
 def _compile_version(spec: ModelSpec, manifest: Manifest, folder: str) -> dict[str, Any]:
     graph_inputs = [tensor.model_dump(mode="json") for tensor in manifest.inputs]
     graph_outputs = [tensor.model_dump(mode="json") for tensor in manifest.outputs]
+    padding = manifest.stacking.padding
+    padded = bool(spec.batching.pad and padding and padding.holds)
     return {
         "version": manifest.version,
         "folder": folder,
@@ -230,6 +251,7 @@ def _compile_version(spec: ModelSpec, manifest: Manifest, folder: str) -> dict[s
         "outputs": [t.model_dump(mode="json") for t in spec.outputs] or graph_outputs,
         "row_independent": manifest.stacking.row_independent,
         "stacking_tolerance": manifest.stacking.tolerance,
+        **({"pad": dict(spec.batching.pad)} if padded else {}),
     }
 
 

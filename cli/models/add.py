@@ -63,17 +63,21 @@ def add(
     version = _checked_version(folder, name, version)
     if not file.is_file():
         raise CommandError(f"{file} is not a file")
+    is_new = not (folder / MODEL_TOML).exists()
+    spec = None if is_new else read_model_spec(folder / MODEL_TOML)
+    pad = spec.batching.pad if spec else {}
     try:
-        inspection = inspect_model(file)
+        inspection = inspect_model(file, pad=pad)
     except ModelRefusedError as error:
         raise CommandError(f"{file.name} cannot be served: {error}") from error
-    is_new = not (folder / MODEL_TOML).exists()
     repository.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".adding-", dir=repository) as scratch:
         made = Path(scratch) / version
         _copy(file, inspection, made)
-        lineage = Lineage() if is_new else read_model_spec(folder / MODEL_TOML).lineage
-        manifest = manifests.build(made, inspection, model=name, version=version, lineage=lineage)
+        lineage = spec.lineage if spec else Lineage()
+        manifest = manifests.build(
+            made, inspection, model=name, version=version, lineage=lineage, pad=pad
+        )
         manifests.write(made, manifest)
         run_ms = inspection.trial.run_ms
         text = model_toml(manifest, description=description, pool=pool, run_ms=run_ms)
@@ -150,6 +154,9 @@ def _notes(
     notes = []
     if not manifest.stacking.row_independent:
         notes.append(f"requests to it are never run together: {manifest.stacking.reason}")
+    padding = manifest.stacking.padding
+    if padding is not None and not padding.holds:
+        notes.append(f"requests of unlike lengths are not padded: {padding.reason}")
     size_bytes = sum(file.size_bytes for file in manifest.files)
     if size_bytes > ROOM_BYTES:
         notes.append(_too_big(size_bytes))

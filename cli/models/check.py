@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from shared.inference.pipeline import ServedModel
     from shared.repository import ModelEntry
 
 
@@ -69,6 +70,8 @@ def _check_version(entry: ModelEntry, version: str) -> Finding:
         path = entry.folder / GOLDEN_FILE
         cases = read_cases(path) if path.is_file() else []
         model = load(entry, version)
+        if model.spec.pad:
+            _check_padding(model)
         own = [case for case in cases if (case.version or entry.spec.default_version) == version]
         wrong = [
             f"{case.name!r}: {difference}"
@@ -81,6 +84,16 @@ def _check_version(entry: ModelEntry, version: str) -> Finding:
         return Finding(subject, "golden answers differ: " + "; ".join(wrong), ok=False)
     golden = f"{len(own)} golden answers agree" if own else f"no case in {GOLDEN_FILE}"
     return Finding(subject, f"files as locked, loads, {golden}", ok=True)
+
+
+def _check_padding(model: ServedModel) -> None:
+    """Raises CommandError for a graph that cannot be padded as the declaration says."""
+    from shared.inference.padding import Padding, PaddingRefusedError
+
+    try:
+        Padding(model.spec, model.session)
+    except PaddingRefusedError as error:
+        raise CommandError(f"batching.pad: {error}") from error
 
 
 def _with_way_out(error: Exception, name: str) -> str:

@@ -12,7 +12,7 @@ from cli.output import CommandError
 from shared.repository import MODEL_FILE, read_model_spec, read_repository, versions_on_disk
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from shared.schema.spec import Lineage, Manifest, ModelSpec
@@ -30,7 +30,8 @@ class Locked:
 def lock(repository: Path, names: Sequence[str] = (), *, measure: bool = False) -> list[Locked]:
     """Lock these models, or all, and every pool's requirements.
 
-    A version whose files are as its manifest says keeps what was measured, unless `measure`.
+    A version whose files and fillers are as its manifest says keeps what was measured, unless
+    `measure`.
     """
     locked = [
         _lock_version(folder / version, spec, measure=measure)
@@ -48,8 +49,14 @@ def _lock_version(folder: Path, spec: ModelSpec, *, measure: bool) -> Locked:
     if not (folder / MODEL_FILE).is_file():
         return Locked(path, "not here")
     lineage = _lineage(before, spec, folder.name)
-    if before is None or measure or not manifests.describes(before, folder):
-        manifests.write(folder, _inspected(folder, lineage))
+    pad = spec.batching.pad
+    if (
+        before is None
+        or measure
+        or _fillers(before) != pad
+        or not manifests.describes(before, folder)
+    ):
+        manifests.write(folder, _inspected(folder, lineage, pad))
         return Locked(path, "inspected anew")
     if before.lineage == lineage:
         return Locked(path, "unchanged")
@@ -62,13 +69,24 @@ def _lineage(before: Manifest | None, spec: ModelSpec, version: str) -> Lineage:
     return spec.lineage if before is None or version == spec.default_version else before.lineage
 
 
-def _inspected(folder: Path, lineage: Lineage) -> Manifest:
+def _fillers(manifest: Manifest) -> Mapping[str, float]:
+    """Those with which the version was measured."""
+    padding = manifest.stacking.padding
+    return padding.fillers if padding else {}
+
+
+def _inspected(folder: Path, lineage: Lineage, pad: Mapping[str, float]) -> Manifest:
     from shared.inference.inspect import ModelRefusedError, inspect_model
 
     try:
-        inspection = inspect_model(folder / MODEL_FILE)
+        inspection = inspect_model(folder / MODEL_FILE, pad=pad)
     except ModelRefusedError as error:
         raise CommandError(f"{folder / MODEL_FILE} cannot be served: {error}") from error
     return manifests.build(
-        folder, inspection, model=folder.parent.name, version=folder.name, lineage=lineage
+        folder,
+        inspection,
+        model=folder.parent.name,
+        version=folder.name,
+        lineage=lineage,
+        pad=pad,
     )

@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from cli.models.folders import sha256_of
 from cli.output import CommandError
 from shared.repository import MODEL_FILE, RepositoryError, read_manifest
-from shared.schema.spec import Lineage, Manifest, ManifestFile, Stacking, TensorDeclaration
+from shared.schema.spec import Lineage, Manifest, ManifestFile, Padded, Stacking, TensorDeclaration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from shared.catalog import TensorSpec
@@ -23,10 +23,16 @@ MANIFEST_FILE = "manifest.json"
 
 
 def build(
-    folder: Path, inspection: ModelInspection, *, model: str, version: str, lineage: Lineage
+    folder: Path,
+    inspection: ModelInspection,
+    *,
+    model: str,
+    version: str,
+    lineage: Lineage,
+    pad: Mapping[str, float],
 ) -> Manifest:
-    """The manifest of the version in `folder`, whose file is `model.onnx`."""
-    trial = inspection.trial
+    """The manifest of the version in `folder`, whose file is `model.onnx`; inspected with fillers `pad`."""
+    trial, padding = inspection.trial, inspection.padding
     return Manifest(
         model=model,
         version=version,
@@ -37,8 +43,16 @@ def build(
         producer=inspection.producer,
         stacking=Stacking(
             row_independent=trial.row_independent,
-            tolerance=None if trial.tolerance is None else float(f"{trial.tolerance:.3g}"),
+            tolerance=_rounded(trial.tolerance),
             reason=trial.reason,
+            padding=None
+            if padding is None
+            else Padded(
+                fillers=dict(pad),
+                holds=not padding.reason,
+                tolerance=_rounded(padding.tolerance),
+                reason=padding.reason,
+            ),
         ),
         lineage=lineage,
     )
@@ -48,9 +62,10 @@ def write(folder: Path, manifest: Manifest) -> None:
     """Write the manifest of the version in `folder`, whole or not at all."""
     path = folder / MANIFEST_FILE
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(
-        json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8"
-    )
+    data = manifest.model_dump(mode="json")
+    if manifest.stacking.padding is None:
+        del data["stacking"]["padding"]
+    partial.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
     partial.replace(path)
 
 
@@ -67,6 +82,10 @@ def describes(manifest: Manifest, folder: Path) -> bool:
     if not all((folder / file.path).is_file() for file in manifest.files):
         return False
     return manifest.files == _digests(folder, [file.path for file in manifest.files[1:]])
+
+
+def _rounded(tolerance: float | None) -> float | None:
+    return None if tolerance is None else float(f"{tolerance:.3g}")
 
 
 def _digests(folder: Path, external: Iterable[str]) -> tuple[ManifestFile, ...]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shared.repository import ModelEntry
-    from shared.schema.spec import Manifest, TensorDeclaration
+    from shared.schema.spec import Manifest, Padded, TensorDeclaration
 
 LIST_COLUMNS = ("model", "default", "served", "on disk", "pool", "classes", "p99 target", "size")
 TENSOR_COLUMNS = ("", "name", "datatype", "shape")
@@ -78,9 +78,23 @@ def stacking_words(manifest: Manifest) -> str:
     stacking = manifest.stacking
     if not stacking.row_independent:
         return f"never: {stacking.reason}" if stacking.reason else "never"
-    if stacking.tolerance is None:
-        return "yes"
-    return f"yes, within {stacking.tolerance:.2g}" if stacking.tolerance else "yes, bit for bit"
+    return f"yes{_within(stacking.tolerance)}{_padding_words(stacking.padding)}"
+
+
+def _padding_words(padding: Padded | None) -> str:
+    if padding is None:
+        return ""
+    return (
+        f"; padded{_within(padding.tolerance)}"
+        if padding.holds
+        else f"; not padded: {padding.reason}"
+    )
+
+
+def _within(tolerance: float | None) -> str:
+    if tolerance is None:
+        return ""
+    return f", within {tolerance:.2g}" if tolerance else ", bit for bit"
 
 
 def _missing(entry: ModelEntry) -> list[str]:

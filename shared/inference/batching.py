@@ -2,7 +2,7 @@
 
 What cannot be stacked is told apart here, so that no lane has to know why: a model whose rows
 depend on each other or differ too much when stacked, a tensor without a batch axis, requests of
-unlike shapes. Nothing is padded.
+unlike shapes. Nothing is padded but what the model declares (`shared.inference.padding`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from shared.errors import ModelRunError
+from shared.inference.padding import Padding, PaddingRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Hashable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -33,15 +34,33 @@ class Stacker:
         self._rows_max = rows_max
         self._inputs = [tensor.name for tensor in served.spec.graph_inputs]
         self.stacks = rows_max > 1 and _stackable(served)
+        self._padding = _padding(served) if self.stacks and served.spec.pad else None
+
+    @property
+    def pads(self) -> bool:
+        """Whether requests of unlike lengths may run together."""
+        return self._padding is not None
 
     def plan(self, requests: Sequence[Prepared]) -> list[list[int]]:
-        """Which requests run together, by their positions; requests keep their order in a stack."""
+        """Which requests run together, by their positions; requests keep their order in a stack.
+
+        Where lengths may differ, stacks are filled with requests of like length.
+        """
         if not self.stacks:
             return [[position] for position in range(len(requests))]
+        padding = self._padding
+        if padding is None:
+            return self._fill(requests, range(len(requests)))
+        lengths = [padding.sizes(request.feeds) or () for request in requests]
+        stacks = self._fill(requests, sorted(range(len(requests)), key=lengths.__getitem__))
+        return sorted(sorted(stack) for stack in stacks)
+
+    def _fill(self, requests: Sequence[Prepared], order: Iterable[int]) -> list[list[int]]:
+        """Stacks of positions, filled in this order."""
         stacks: list[list[int]] = []
         open_stacks: dict[Hashable, tuple[list[int], int]] = {}
-        for position, request in enumerate(requests):
-            signature, rows = self.signature(request)
+        for position in order:
+            signature, rows = self.signature(requests[position])
             stack, held = open_stacks.get(signature, ([], self._rows_max))
             if signature is None or held + rows > self._rows_max:
                 stack, held = [], 0
@@ -59,14 +78,41 @@ class Stacker:
         if len(requests) == 1:
             return [self._run(requests[0].feeds, requests[0].fetch, deadline_s)]
         parts = [request.feeds for request in requests]
-        feeds = {name: np.concatenate([part[name] for part in parts]) for name in self._inputs}
         fetch = _fetched(requests)
+        if self._padding is not None:
+            return self._run_padded(self._padding, requests, fetch, deadline_s)
+        feeds = {name: np.concatenate([part[name] for part in parts]) for name in self._inputs}
+        outputs, ends = self._run_whole(feeds, parts, fetch, deadline_s)
+        return _split(requests, fetch, outputs, ends)
+
+    def _run_padded(
+        self, padding: Padding, requests: Sequence[Prepared], fetch: list[str], deadline_s: float
+    ) -> list[list[NDArray[Any]]]:
+        parts = [request.feeds for request in requests]
+        feeds, sizes = padding.join(parts)
+        outputs, ends = self._run_whole(feeds, parts, fetch, deadline_s)
+        for name, output in zip(fetch, outputs, strict=True):
+            padding.check(name, output, sizes)
+        shares = _split(requests, fetch, outputs, ends)
+        return [
+            [padding.cut(name, share, own) for name, share in zip(request.fetch, mine, strict=True)]
+            for request, mine, own in zip(requests, shares, sizes, strict=True)
+        ]
+
+    def _run_whole(
+        self,
+        feeds: dict[str, NDArray[Any]],
+        parts: Sequence[dict[str, NDArray[Any]]],
+        fetch: list[str],
+        deadline_s: float,
+    ) -> tuple[list[NDArray[Any]], list[int]]:
+        """The outputs of a stack, and where each request's rows begin and end."""
         outputs = self._run(feeds, fetch, deadline_s)
         first = self._inputs[0]
         ends = list(accumulate((len(part[first]) for part in parts), initial=0))
         if any(output.shape[:1] != (ends[-1],) for output in outputs):
             raise ModelRunError("the model did not keep the rows of a stack")
-        return _split(requests, fetch, outputs, ends)
+        return outputs, ends
 
     def signature(self, request: Prepared) -> tuple[Hashable | None, int]:
         """What requests of one stack have in common, and the rows; None: it runs alone."""
@@ -78,6 +124,8 @@ class Stacker:
         rows = len(array)
         if not 0 < rows < self._rows_max:
             return None, rows
+        if self._padding is not None:
+            return self._padded_kind(self._padding, feeds, rows), rows
         signature: list[Any] = [array.shape[1:], array.dtype]
         for name in others:
             array = feeds[name]
@@ -85,6 +133,13 @@ class Stacker:
                 return None, rows
             signature += (array.shape[1:], array.dtype)
         return tuple(signature), rows
+
+    def _padded_kind(
+        self, padding: Padding, feeds: dict[str, NDArray[Any]], rows: int
+    ) -> Hashable | None:
+        if any(len(feeds[name]) != rows for name in self._inputs):
+            return None
+        return padding.kind(feeds)
 
 
 def _stackable(served: ServedModel) -> bool:
@@ -94,6 +149,14 @@ def _stackable(served: ServedModel) -> bool:
         return False
     tensors = (*spec.graph_inputs, *spec.graph_outputs)
     return all(tensor.shape and tensor.shape[0] < 0 for tensor in tensors)
+
+
+def _padding(served: ServedModel) -> Padding | None:
+    """What the model declares. `laneway models lock` and `check` refuse what cannot be padded; runs need not."""
+    try:
+        return Padding(served.spec, served.session)
+    except PaddingRefusedError:
+        return None
 
 
 def _fetched(requests: Sequence[Prepared]) -> list[str]:

@@ -66,6 +66,7 @@ class Bulk:
         self._known: dict[Any, Sequence[int]] = {}
         self.usable = (
             stacker.stacks
+            and not stacker.pads
             and served.transform is None
             and not served.session.shared_dimensions
             and all(ARRAY_TYPES[tensor.datatype].typecode for tensor in spec.inputs)

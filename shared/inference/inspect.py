@@ -5,7 +5,7 @@ Refuses, with the reason and the way out, what the protocol cannot carry or a fu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import onnxruntime
@@ -13,12 +13,16 @@ from onnxruntime import InferenceSession
 
 from shared.catalog import ModelVersion, SessionSpec, TensorSpec
 from shared.inference.graph_scan import GraphScan, ModelRefusedError, scan
+from shared.inference.padding import Padding, PaddingRefusedError
+from shared.inference.padding_trial import PaddingTrial, try_padding
 from shared.inference.session import ModelSession, reason, session_options
 from shared.inference.trial import Trial, try_model
 from shared.limits import NAME_LENGTH_MAX, TENSOR_RANK_MAX
 from shared.schema.datatypes import BY_ONNX_TYPE
+from shared.schema.padding import padding_fault
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 __all__ = ["ModelInspection", "ModelRefusedError", "inspect_model"]
@@ -41,11 +45,18 @@ class ModelInspection:
     """The model's file first, then external data; relative to the model's folder."""
     trial: Trial
     """What running it with random inputs showed."""
+    padding: PaddingTrial | None = None
+    """What running it padded showed; None where no filler is declared."""
     platform: str = PLATFORM
 
 
-def inspect_model(path: Path, *, threads: int = 1) -> ModelInspection:
-    """Read, load and run the ONNX file at `path`. Raises ModelRefusedError."""
+def inspect_model(
+    path: Path, *, threads: int = 1, pad: Mapping[str, float] | None = None
+) -> ModelInspection:
+    """Read, load and run the ONNX file at `path`. Raises ModelRefusedError.
+
+    `pad`: fillers by input, where the model declares them.
+    """
     found = scan(path)
     session = _load(path, found, threads=threads)
     inputs = _signature(session.get_inputs(), "input", found)
@@ -55,14 +66,37 @@ def inspect_model(path: Path, *, threads: int = 1) -> ModelInspection:
         raise ModelRefusedError("the model takes no input, so there is nothing to ask it")
     served = ModelSession(_unlocked(path, inputs, outputs), session)
     trial = try_model(served, session)
+    ranked = tuple(_ranked(spec, found, trial) for spec in outputs)
     return ModelInspection(
         inputs=inputs,
-        outputs=tuple(_ranked(spec, found, trial) for spec in outputs),
+        outputs=ranked,
         opset=found.opset,
         producer=found.producer,
         files=(path.name, *found.external_files),
         trial=trial,
+        padding=_padded(served.version, ranked, session, trial, pad) if pad else None,
     )
+
+
+def _padded(
+    version: ModelVersion,
+    outputs: tuple[TensorSpec, ...],
+    session: InferenceSession,
+    trial: Trial,
+    pad: Mapping[str, float],
+) -> PaddingTrial:
+    """What padding does, for a model that may be stacked at all. Raises ModelRefusedError."""
+    fault = padding_fault(pad, version.graph_inputs)
+    if fault is not None:
+        raise ModelRefusedError(f"batching.pad: {fault}")
+    served = ModelSession(replace(version, graph_outputs=outputs, pad=pad), session)
+    try:
+        padding = Padding(served.version, served)
+    except PaddingRefusedError as error:
+        raise ModelRefusedError(f"batching.pad: {error}") from error
+    if not trial.row_independent:
+        return PaddingTrial(None, f"it is not stacked: {trial.reason}")
+    return try_padding(served, padding)
 
 
 def _load(path: Path, found: GraphScan, *, threads: int) -> InferenceSession:

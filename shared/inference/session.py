@@ -97,6 +97,11 @@ class ModelSession:
         """By input: its dimensions as the graph names them, numbers for those that are fixed."""
         return {item.name: tuple(item.shape) for item in self._session.get_inputs()}
 
+    @property
+    def output_symbols(self) -> dict[str, tuple[Any, ...]]:
+        """By output: its dimensions as `symbols` has those of inputs; none where no rank is declared."""
+        return {item.name: tuple(item.shape or ()) for item in self._session.get_outputs()}
+
     def run(
         self, feeds: Mapping[str, NDArray[Any]], output_names: Sequence[str], deadline_s: float
     ) -> list[NDArray[Any]]:

@@ -152,15 +152,15 @@ def find_recipe(
     for recipe in _recipes(served.version.graph_inputs):
         feeds = random_inputs(served.version.graph_inputs, symbols, recipe, rows=1, rng=rng)
         try:
-            return recipe, _run(served, feeds), ""
+            return recipe, run_trial(served, feeds), ""
         except LanewayError as error:
-            failure = failure or _why(error)
+            failure = failure or why(error)
         if time.monotonic() > ends_s:
             break
     return None, [], failure
 
 
-def _why(error: LanewayError) -> str:
+def why(error: LanewayError) -> str:
     """The failure in onnxruntime's own words where there are any: here its reader is the model's owner."""
     return getattr(error, "detail", None) or error.message
 
@@ -186,13 +186,13 @@ def _measure(
     for rows in BATCHES:
         feeds = random_inputs(served.version.graph_inputs, symbols, recipe, rows=rows, rng=rng)
         try:
-            stacked = _run(served, feeds)
+            stacked = run_trial(served, feeds)
             alone = [
-                _run(served, {name: array[row : row + 1] for name, array in feeds.items()})
+                run_trial(served, {name: array[row : row + 1] for name, array in feeds.items()})
                 for row in range(rows)
             ]
         except LanewayError as error:
-            return None, f"a batch of {rows} rows did not run ({_why(error)})"
+            return None, f"a batch of {rows} rows did not run ({why(error)})"
         for index, spec in enumerate(served.version.graph_outputs):
             if not stacked[index].ndim or stacked[index].shape[0] != rows:
                 return None, (
@@ -237,7 +237,8 @@ def _widened(bits: NDArray[Any]) -> NDArray[Any]:
     return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
-def _run(served: ModelSession, feeds: Feeds) -> list[NDArray[Any]]:
+def run_trial(served: ModelSession, feeds: Feeds) -> list[NDArray[Any]]:
+    """Every output of one run, in the model's order."""
     return served.run(feeds, served.output_names, deadline_s=time.monotonic() + RUN_S)
 
 
@@ -245,6 +246,6 @@ def _time_ms(served: ModelSession, feeds: Feeds) -> float:
     times_s = []
     for _ in range(3):
         started_s = time.perf_counter()
-        _run(served, feeds)
+        run_trial(served, feeds)
         times_s.append(time.perf_counter() - started_s)
     return min(times_s) * 1000

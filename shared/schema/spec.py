@@ -13,6 +13,8 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    StrictFloat,
+    StrictInt,
     StringConstraints,
     Tag,
     model_validator,
@@ -43,6 +45,9 @@ RelativePath = Annotated[
 ]
 LatencyClass = Literal["realtime", "async", "batch"]
 Compute = Literal["cpu", "gpu"]
+TensorName = Annotated[str, StringConstraints(min_length=1, max_length=NAME_LENGTH_MAX)]
+Filler = StrictInt | Annotated[StrictFloat, Field(allow_inf_nan=False)]
+"""A number, and no truth value: what the padded part of a tensor holds."""
 DatatypeName = Literal[
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
     "FP16", "FP32", "FP64", "BF16", "BYTES",
@@ -68,6 +73,8 @@ class Batching(Declared):
 
     max_batch_size: int = Field(default=64, ge=1, le=4096)
     max_delay_ms: int = Field(default=10, ge=0, le=10_000)
+    pad: dict[TensorName, Filler] = Field(default_factory=dict)
+    """Filler by graph input: requests that differ in these inputs' lengths alone are padded and stacked."""
 
 
 class SessionOptions(Declared):
@@ -204,6 +211,19 @@ class ManifestFile(Declared):
     size_bytes: int = Field(ge=0)
 
 
+class Padded(Declared):
+    """What running the model showed about padding requests of unlike lengths to one."""
+
+    fillers: dict[TensorName, Filler]
+    """As model.toml declared them when it was measured."""
+    holds: bool
+    """False: a padded row's answer is not the row's own; requests of unlike lengths run apart."""
+    tolerance: float | None = Field(default=None, ge=0)
+    """Largest relative difference between a row run padded and run alone; None: not measured."""
+    reason: str = ""
+    """Why the model is not padded, with the figure."""
+
+
 class Stacking(Declared):
     """What running the model showed about stacking requests along the batch axis."""
 
@@ -213,6 +233,8 @@ class Stacking(Declared):
     """Largest relative difference between a row run stacked and run alone; None: not measured."""
     reason: str = ""
     """Why the model is not stacked, with the figure."""
+    padding: Padded | None = None
+    """Only for a model whose model.toml declares `pad`, and left out of the file otherwise."""
 
 
 class Manifest(Declared):
