@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Sizes = tuple[int, ...]
 """Of a request: the length of each padded dimension, in the order in which the graph names them."""
-ALIKE_BELOW: Final = 16
+ALIKE_UP_TO: Final = 16
 """Lengths up to this stack with each other: their filler costs less than a run of the model."""
 
 
@@ -92,13 +92,14 @@ class Padding:
     def kind(self, feeds: Feeds) -> Hashable | None:
         """What requests that are padded to one size have in common, or None; see `sizes`.
 
-        Lengths stay within a power of two, so that less than half of a padded dimension is filler.
+        The longest is never more than 1.5 times the shortest, once that would cost.
         """
         sizes = self.sizes(feeds)
         if sizes is None:
             return None
-        steps = tuple((max(size, ALIKE_BELOW) - 1).bit_length() for size in sizes)
-        return steps, tuple(self._fixed(spec.name, feeds[spec.name]) for spec in self._inputs)
+        return tuple(map(_step, sizes)), tuple(
+            self._fixed(spec.name, feeds[spec.name]) for spec in self._inputs
+        )
 
     def join(self, parts: Sequence[Feeds]) -> tuple[dict[str, NDArray[Any]], list[Sizes]]:
         """One run's feeds of several requests of one kind, and the lengths of each request.
@@ -182,6 +183,13 @@ class Padding:
 
 def _open_axes(spec: TensorSpec) -> list[int]:
     return [axis for axis, size in enumerate(spec.shape) if axis and size < 0]
+
+
+def _step(size: int) -> tuple[int, int]:
+    """Lengths up to 16, 24, 32, 48, 64, 96 and so on are one step each."""
+    last = max(size, ALIKE_UP_TO) - 1
+    shift = last.bit_length() - 2
+    return shift, last >> shift
 
 
 def _filler(value: float, datatype: str) -> NDArray[Any]:
