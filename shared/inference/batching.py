@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from shared.inference.padding import Sizes
     from shared.inference.pipeline import Prepared, ServedModel
 
 TOLERANCE_MAX: Final = 1e-4
 """Relative difference between stacked and alone up to which a model may be stacked."""
+ENOUGH_ROWS: Final = 8
+"""From these on, or a quarter of the most rows, another row saves less than its filler costs."""
 
 
 class Stacker:
@@ -52,17 +55,31 @@ class Stacker:
         if padding is None:
             return self._fill(requests, range(len(requests)))
         lengths = [padding.sizes(request.feeds) or () for request in requests]
-        stacks = self._fill(requests, sorted(range(len(requests)), key=lengths.__getitem__))
-        return sorted(sorted(stack) for stack in stacks)
+        order = sorted(range(len(requests)), key=lengths.__getitem__)
+        return sorted(sorted(stack) for stack in self._fill(requests, order, lengths))
 
-    def _fill(self, requests: Sequence[Prepared], order: Iterable[int]) -> list[list[int]]:
-        """Stacks of positions, filled in this order."""
+    def _fill(
+        self,
+        requests: Sequence[Prepared],
+        order: Iterable[int],
+        lengths: Sequence[Sizes] | None = None,
+    ) -> list[list[int]]:
+        """Stacks of positions, filled in this order.
+
+        `lengths`: of each request, where they may differ in a stack. One that has enough rows is not
+        padded for more.
+        """
+        enough = max(ENOUGH_ROWS, self._rows_max // 4)
         stacks: list[list[int]] = []
         open_stacks: dict[Hashable, tuple[list[int], int]] = {}
         for position in order:
             signature, rows = self.signature(requests[position])
             stack, held = open_stacks.get(signature, ([], self._rows_max))
-            if signature is None or held + rows > self._rows_max:
+            if (
+                signature is None
+                or held + rows > self._rows_max
+                or (lengths and held >= enough and lengths[stack[-1]] != lengths[position])
+            ):
                 stack, held = [], 0
                 stacks.append(stack)
             stack.append(position)

@@ -136,6 +136,15 @@ def test_stacks_are_filled_with_requests_of_like_length(serve):
         assert same(result, alone(served, one))
 
 
+def test_a_stack_with_enough_rows_takes_more_of_its_length_but_pads_none_for_more(serve):
+    served = padded(serve(masked()))
+    requests = [request(served, counting(length)) for length in [2] * 6 + [3] * 4 + [4] * 9]
+
+    plan, _ = run(served, requests, rows_max=32)
+
+    assert plan == [list(range(10)), list(range(10, 19))]
+
+
 def test_no_request_is_padded_to_much_more_than_its_length_once_that_would_cost(serve):
     served = padded(serve(masked()))
     requests = [request(served, counting(length)) for length in (16, 500, 33, 2, 64, 511, 48, 17)]

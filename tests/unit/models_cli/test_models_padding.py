@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cli.models.add import add
 from cli.models.check import check
 from cli.models.lock import lock
+from cli.models.running import load
 from cli.models.show import stacking_words
 from cli.output import CommandError
 from shared.catalog import parse_catalog
-from shared.repository import RepositoryError, compile_catalog, read_manifest, read_repository
+from shared.inference.batching import Stacker
+from shared.repository import (
+    RepositoryError,
+    compile_catalog,
+    read_manifest,
+    read_model,
+    read_repository,
+)
+from shared.schema.request import InferenceRequest
 from tests.fixtures.small_models import PADDED, write_padded_models
+
+EXAMPLES = Path(__file__).parents[3] / "models"
 
 
 @pytest.fixture
@@ -24,6 +38,11 @@ def models(tmp_path):
 
 def stacking(models, name):
     return json.loads((models / name / "1" / "manifest.json").read_text())["stacking"]
+
+
+def text_request(text):
+    tensor = {"name": "text", "shape": [1], "datatype": "BYTES", "data": [text]}
+    return InferenceRequest.model_validate({"inputs": [tensor]})
 
 
 def declare(models, name, pad):
@@ -132,3 +151,22 @@ def test_a_second_version_is_measured_when_it_is_added(models):
 
     assert added.manifest.stacking.padding is not None
     assert any("unlike lengths are not padded" in note for note in added.notes)
+
+
+def test_texts_of_unlike_lengths_share_a_run_and_get_the_vectors_that_they_get_alone():
+    entry = read_model(EXAMPLES / "sentence-embedding" / "model.toml")
+    served = load(entry)
+    texts = ["A short one.", "Where does the train to the sea leave, please?", "word " * 22]
+    requests = [served.prepare(text_request(text)) for text in texts]
+    stacker = Stacker(served, rows_max=entry.spec.batching.max_batch_size)
+    deadline_s = time.monotonic() + 60
+
+    assert stacker.plan(requests) == [[0, 1], [2]]
+    together = stacker.run(requests, deadline_s)
+
+    for request, outputs in zip(requests, together, strict=True):
+        alone = served.session.run(request.feeds, request.fetch, deadline_s)
+        [left] = served.finish(request, outputs).arrays
+        [right] = served.finish(request, alone).arrays
+        assert left.shape == right.shape == (1, 384)
+        assert np.abs(left - right).max() <= 1e-4 * np.abs(right).max()
