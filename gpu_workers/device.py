@@ -117,6 +117,12 @@ class Device:
 
     def _run_stack(self, stack: Stack) -> None:
         core = self._core
+        lost = [item.held for item in stack if item.held.lost]
+        if lost:  # while they waited: nothing runs without a lease
+            core.settling.hand_back(lost)
+            stack = [item for item in stack if item.held not in lost]
+        if not stack:
+            return
         held = [item.held for item in stack]
         core.hand.start(held)
         first = stack[0]
@@ -166,13 +172,18 @@ class Device:
                     self._watch.allow()
 
     def _is_time_for_again(self) -> bool:
-        """Whether nothing is claimed. If it is not, but the time has come, no more is received."""
+        """Whether nothing is claimed, and nothing is going to be. If the time has come, no more is received.
+
+        Whoever claims says so before looking at the gate; it is closed here before that is looked at.
+        """
         core = self._core
-        if not core.hand.claimed():
-            return True
-        if core.gate.is_set() and time.monotonic() >= self._again_s:
+        is_idle = not core.hand.has_claims()
+        if is_idle or time.monotonic() >= self._again_s:
             core.gate.clear()
-        return False
+        if is_idle and core.hand.has_claims():  # somebody began in between
+            core.gate.set()
+            return False
+        return is_idle
 
     def _run_again(self) -> None:
         core = self._core
@@ -241,6 +252,8 @@ class Device:
         except UnavailableError:
             core.outage.met()
             outcome = core.outage.retry()
+        else:
+            core.outage.over()
         self.busy.add(time.monotonic() - started_s)
         core.settling.conclude([(held, outcome)])
 

@@ -33,6 +33,8 @@ class Held:
     """Keeps the model loaded; given back with the delivery."""
     size_bytes: int = 0
     """Of its input, while that is in memory."""
+    claiming: bool = False
+    """Its job is being claimed, or is about to be."""
     placed: bool = False
     """Somebody else sees to it: the backlog, the loader, or those who run again."""
     started: bool = False
@@ -86,6 +88,11 @@ class Hand:
         """Jobs whose lease is ours and whose end is not written."""
         with self._changed:
             return sum(item.work is not None for item in self._held)
+
+    def has_claims(self) -> bool:
+        """Whether any job's lease is ours, or may be in a moment."""
+        with self._changed:
+            return any(item.claiming or item.work is not None for item in self._held)
 
     def waiting(self, queue: str) -> int:
         """Deliveries of a queue that have not begun to run."""

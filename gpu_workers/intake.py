@@ -59,7 +59,14 @@ class Intake:
 
     def _take(self, queue: str, held: Sequence[Held]) -> None:
         core = self._core
-        first, later = self._claim(queue, held)
+        if not self._begin(held):
+            core.settling.hand_back(held)
+            return
+        try:
+            first, later = self._claim(queue, held)
+        finally:
+            for item in held:
+                item.claiming = False
         if later:
             core.settling.park(later)
             for item in later:
@@ -89,7 +96,6 @@ class Intake:
             items = []
             for work, prepared in ready:
                 held = by_work[work]
-                held.placed = True
                 held.model = core.worker.sessions.use(served.name, served.version)
                 signature, rows = stacker.signature(prepared)
                 items.append(
@@ -105,7 +111,22 @@ class Intake:
                     )
                 )
         core.settling.fail([(by_work[work], error) for work, error in failed])
+        for item in items:  # not before: what meets a defect on the way here is handed back
+            item.held.placed = True
         core.backlog.add(items)
+
+    def _begin(self, held: Sequence[Held]) -> bool:
+        """Say that these are being claimed, once the gate is open; False: the worker drains."""
+        core = self._core
+        while not core.draining.is_set():
+            for item in held:
+                item.claiming = True
+            if core.gate.is_set():
+                return True
+            for item in held:
+                item.claiming = False
+            core.gate.wait(ROOM_WAIT_S)
+        return False
 
     def _claim(self, queue: str, held: Sequence[Held]) -> tuple[list[Held], list[Held]]:
         """Those that are ours now, first attempts and later ones; the others are ended."""

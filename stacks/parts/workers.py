@@ -48,7 +48,11 @@ class Workers(Acting):
             retention=retention(stage.log_retention_days),
             removal_policy=RemovalPolicy.DESTROY,
         )
-        environment = worker_settings(plan, resources).to_env()
+        environment = {
+            **worker_settings(plan, resources).to_env(),
+            # Fargate says it to a container, ECS on EC2 does not (aws/containers-roadmap#1611).
+            "AWS_DEFAULT_REGION": Aws.REGION,
+        }
         self.task = worker_task(self, plan, environment=environment, log_group=log_group)
         _allow(self, plan, resources, tables_key)
         self.service = _service(self, plan)

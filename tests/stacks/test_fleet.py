@@ -397,6 +397,11 @@ def test_workers_are_told_what_they_work_on(gpu_prod, rabbit) -> None:
     assert cpu.amqp_secret == BROKER.secret_arn
 
 
+def test_workers_are_told_their_region_which_ecs_on_ec2_does_not_say(gpu_prod, rabbit) -> None:
+    assert variables(gpu_prod, "heavy")["AWS_DEFAULT_REGION"] == "eu-west-1"
+    assert "AWS_DEFAULT_REGION" in variables(rabbit, "shared")
+
+
 def test_a_worker_may_do_what_its_pools_function_may_and_receive_besides(gpu_prod) -> None:
     worker = actions_of(gpu_prod, "heavyworkersRole")
     function = allowed_to(gpu_prod, "laneway-prod-shared-queue-worker")

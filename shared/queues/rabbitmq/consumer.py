@@ -210,12 +210,13 @@ class Consumer:
             return
         tag = method.delivery_tag
         held = Held(channel, f"{self._channels}.{tag}", tag, properties, body)
-        if self._stopped:
-            _settle(held, "basic_nack", requeue=True)
-            return
         with self._arrivals:
-            self._buffer.append(held)
-            self._arrivals.notify_all()
+            is_wanted = not self._stopped
+            if is_wanted:
+                self._buffer.append(held)
+                self._arrivals.notify_all()
+        if not is_wanted:
+            _settle(held, "basic_nack", requeue=True)
 
 
 def _settle(held: Held, action: str, **options: Any) -> None:

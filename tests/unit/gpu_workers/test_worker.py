@@ -10,7 +10,9 @@ import time
 import pytest
 
 from gpu_workers.health import answering
+from gpu_workers.intake import Intake
 from shared.errors import StoreUnavailableError
+from shared.inference.batching import Stacker
 from shared.jobs.messages import reference
 from shared.jobs.submission import Submission
 from shared.queues.memory import MemoryQueue
@@ -168,6 +170,56 @@ def test_a_job_that_was_tried_before_runs_alone_when_nothing_else_is_claimed(des
     assert desk.row(again).started_at >= max(desk.row(key).finished_at for key in keys) - 0.01
 
 
+class ClaimsStopped(MemoryJobStore):
+    """Stops in the claim of one job, until it is let go."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.stopped_for = None
+        self.entered, self.go = threading.Event(), threading.Event()
+
+    def claim(self, key, **options):
+        claim = super().claim(key, **options)
+        if key == self.stopped_for:
+            self.entered.set()
+            assert self.go.wait(20)
+        return claim
+
+
+def test_nothing_is_being_claimed_while_a_job_that_was_tried_before_runs(heavy_models):
+    store = ClaimsStopped(clock=time.time)
+    desk = WorkerDesk(heavy_models, store=store)
+    again, first = tried_before(desk), desk.submit(kind="batch")
+    store.stopped_for = first
+    with desk.running() as worker:
+        assert store.entered.wait(20)
+        desk.queues[POOL, "async"].send(reference(again), tenant=TENANT)
+        wait_for(lambda: worker.core.again)
+        wait_for(lambda: not worker.core.gate.is_set())
+        assert desk.row(again).attempt == 1
+        store.go.set()
+        desk.wait_ended([again, first])
+    assert desk.row(again).started_at >= desk.row(first).finished_at - 0.01
+
+
+def test_what_would_be_claimed_waits_until_a_job_that_was_tried_before_has_run(desk):
+    worker = desk.make()
+    worker.core.gate.clear()  # as the device does for such a job
+    key = desk.submit()
+    thread = threading.Thread(
+        target=Intake(worker.core, None).take,
+        args=("async", desk.queues[POOL, "async"].receive(limit=1, wait_s=0)),
+    )
+    thread.start()
+    wait_for(lambda: len(worker.core.hand))
+    assert desk.row(key).status == "queued"
+    worker.core.draining.set()
+    worker.core.gate.set()
+    thread.join(20)
+    assert (desk.row(key).status, desk.row(key).attempt) == ("queued", 0)
+    assert len(worker.core.hand) == 0
+
+
 def test_the_lease_of_a_long_run_is_kept(desk):
     desk.lease_s = 0.6
     with desk.running() as worker:
@@ -192,6 +244,36 @@ def test_a_run_whose_lease_is_lost_is_stopped_and_publishes_nothing(desk):
         wait_for(lambda: "lost" in [facts.outcome for facts in desk.reporter.jobs])
         kept = desk.row(key)
         assert (kept.status, kept.lease_owner, kept.fence) == ("running", "other", other.fence)
+
+
+def test_a_job_whose_lease_is_lost_while_it_waits_is_not_run(desk):
+    desk.lease_s = 0.9
+    with desk.running() as worker:
+        blocker = busy(desk, worker)
+        key = desk.submit(model="single")
+        wait_for(lambda: worker.core.hand.claimed() == 2)
+        wait_for(worker.core.backlog.holds)
+        row, now = desk.row(key), desk.clock()
+        desk.store.release(key, fence=row.fence, now=now, charged=True)
+        desk.store.claim(key, owner="other", lease_until=now + 60, now=now)
+        wait_for(lambda: [item for item in worker.core.hand.all() if item.lost])
+        free(desk, blocker)
+        wait_for(lambda: worker.core.hand.claimed() == 0)
+        (facts,) = [facts for facts in desk.reporter.jobs if facts.row.key == key]
+        assert (facts.outcome, facts.run) == ("lost", None)
+
+
+def test_a_defect_on_the_way_to_the_device_keeps_no_job_in_hand(desk, monkeypatch):
+    def signature(self, prepared):  # noqa: ARG001  as the method that it replaces
+        raise RuntimeError("a defect of ours")
+
+    worker = desk.make()
+    key = desk.submit()
+    with monkeypatch.context() as patch, desk.running(worker):
+        patch.setattr(Stacker, "signature", signature)
+        wait_for(lambda: desk.reporter.defects)
+        wait_for(lambda: len(worker.core.hand) == 0)
+        assert (desk.row(key).status, desk.row(key).attempt) == ("queued", 0)
 
 
 def test_a_canceled_job_frees_the_device(desk):
