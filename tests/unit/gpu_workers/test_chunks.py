@@ -13,6 +13,8 @@ from tests.fixtures.worker_desk import wait_for
 
 LOOP = "/v2/models/loop/versions/1/infer"
 LINES = 600
+MANY = 1500
+"""Of a chunk that outlasts the end of a job also on a busy machine."""
 TURNS = 1200
 
 
@@ -50,7 +52,7 @@ def test_a_batch_is_run_where_no_job_waits(desk, batches):
 
 
 def test_a_chunk_gives_way_to_a_job_and_goes_on_after_it(desk, batches):
-    key = batches.submit(b"\n".join(map(looping, range(LINES))), LOOP)
+    key = batches.submit(b"\n".join(map(looping, range(MANY))), LOOP)
     batches.step_split()
     with desk.running(make(desk, batches)) as worker:
         wait_for(lambda: worker.core.chunk_started_s)
@@ -58,10 +60,10 @@ def test_a_chunk_gives_way_to_a_job_and_goes_on_after_it(desk, batches):
         desk.wait_ended([job])
         [chunk] = batches.batches.chunks(key)
         assert chunk.status != "done"
-        assert 0 < chunk.next.line < LINES
+        assert 0 < chunk.next.line < MANY
         wait_for(lambda: batches.finish.depth() > 0)
     batches.settle(key)
-    check_invariants(batches, key, lines=LINES)
+    check_invariants(batches, key, lines=MANY)
 
 
 def test_a_drain_ends_a_chunk_after_its_block_and_keeps_what_is_done(desk, batches):
