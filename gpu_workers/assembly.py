@@ -140,8 +140,11 @@ def _broker(settings: WorkerSettings) -> RabbitBroker:
     try:
         if settings.amqp_secret:
             client = make_client("secretsmanager")
-            secret = settings.amqp_secret
-            return RabbitBroker(read_settings(client, secret, url=settings.amqp_url, name=name))
+
+            def read() -> AmqpSettings:
+                return read_settings(client, settings.amqp_secret, url=settings.amqp_url, name=name)
+
+            return RabbitBroker(read(), renew=read)
         ca_file = settings.amqp_ca_file or None
         return RabbitBroker(AmqpSettings(url=settings.amqp_url, ca_file=ca_file, name=name))
     except ValueError as error:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from functions.fleet_scaler.desired import Decision, Rules, Seen, desired
+from shared.errors import UnavailableError
 from shared.telemetry import NAMESPACE
 
 if TYPE_CHECKING:
@@ -93,7 +94,12 @@ class FleetScaler:
         Raises an `UnavailableError` where something cannot be asked: then nothing is changed.
         """
         rules, idle_since = self.rules[pool], self.memory.idle_since(pool)
-        workers, counted = self.fleet.workers(pool), self.depths.of(pool)
+        try:
+            workers, counted = self.fleet.workers(pool), self.depths.of(pool)
+        except UnavailableError:
+            if idle_since is not None:  # what nobody saw was not quiet
+                self.memory.remember(pool, None)
+            raise
         quiet = not woken and not any(counted.depths.values())
         seen = Seen(
             depths=counted.depths,

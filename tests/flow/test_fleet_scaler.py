@@ -210,6 +210,26 @@ def test_a_queue_that_cannot_be_asked_changes_nothing_and_is_an_error_of_the_fun
     assert stage.log.last("look_failed")["pool"] == POOL
 
 
+def test_the_quiet_begins_anew_after_a_queue_that_could_not_be_asked(stage):
+    stage.send(1)
+    stage.minute()
+    stage.finish(stage.take())
+    assert stage.minute() == {"workers": {POOL: 1}}
+    sqs, url = stage.resources.sqs, stage.resources.queues[POOL]["batch"]
+    sqs.delete_queue(QueueUrl=url)
+    for _ in range(20):
+        with pytest.raises(UnavailableError):
+            stage.minute()
+    assert sqs.create_queue(QueueName=url.rpartition("/")[2])["QueueUrl"] == url
+
+    stage.minute()
+
+    assert stage.workers == 1
+    for _ in range(10):
+        stage.minute()
+    assert stage.workers == 0
+
+
 @pytest.mark.parametrize(
     ("task", "crashes"),
     [

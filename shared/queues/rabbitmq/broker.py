@@ -29,9 +29,20 @@ if TYPE_CHECKING:
 class RabbitBroker:
     """The queues of one broker. Nothing is connected before it is needed; leaving the `with` closes."""
 
-    def __init__(self, settings: AmqpSettings) -> None:
-        self._consuming = Connection(replace(settings, name=f"{settings.name} consumes"))
-        self._publishing = Connection(replace(settings, name=f"{settings.name} publishes"))
+    def __init__(
+        self, settings: AmqpSettings, *, renew: Callable[[], AmqpSettings] | None = None
+    ) -> None:
+        """`renew`: reads the settings again, where the broker refuses the credentials of these."""
+
+        def connection(does: str) -> Connection:
+            def named(given: AmqpSettings) -> AmqpSettings:
+                return replace(given, name=f"{settings.name} {does}")
+
+            again = None if renew is None else lambda: named(renew())
+            return Connection(named(settings), renew=again)
+
+        self._consuming = connection("consumes")
+        self._publishing = connection("publishes")
         self._publisher = Publisher(self._publishing, confirm_timeout_s=settings.confirm_timeout_s)
         self._arrivals = Condition()
         self._queues: dict[str, RabbitQueue] = {}

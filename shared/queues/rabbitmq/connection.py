@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pika
 from pika.adapters.select_connection import IOLoop
+from pika.exceptions import AuthenticationError, ProbableAuthenticationError
 
 from shared.queues.rabbitmq.settings import connection_parameters
 
@@ -27,6 +28,7 @@ RECONNECT_S: Final = 0.5
 RECONNECT_S_MAX: Final = 5.0
 CLOSE_S_MAX: Final = 10.0
 """How long a broker may take to agree to a connection's end."""
+_REFUSED: Final = (AuthenticationError, ProbableAuthenticationError)
 _LOGGER: Final = logging.getLogger(__name__)
 
 
@@ -46,8 +48,14 @@ class Member(Protocol):
 class Connection:
     """A connection that is started once and stays: lost, it is opened again after a jittered wait."""
 
-    def __init__(self, settings: AmqpSettings) -> None:
-        """Raises `OSError` or `ValueError` for a certificate that cannot be read."""
+    def __init__(
+        self, settings: AmqpSettings, *, renew: Callable[[], AmqpSettings] | None = None
+    ) -> None:
+        """`renew`: the settings as they are now, asked for where the broker refuses the credentials.
+
+        Raises `OSError` or `ValueError` for a certificate that cannot be read.
+        """
+        self._renew = renew
         self._address = settings.address
         self._parameters = connection_parameters(settings)
         self._loop: Any = None
@@ -157,10 +165,19 @@ class Connection:
         if self._closing:
             self._end()
             return
+        if self._renew is not None and isinstance(_innermost(error), _REFUSED):
+            _guarded(self._read_again)
         delay_s = uniform(0.02, min(RECONNECT_S * 2**self._failures, RECONNECT_S_MAX))  # noqa: S311  spreads load, guards nothing
         self._failures = min(self._failures + 1, 10)
         _LOGGER.warning("%s; trying again in %.1f s", self.trouble, delay_s)
         self._retry = self._loop.call_later(delay_s, self._connect)
+
+    def _read_again(self) -> None:
+        """Credentials that were changed since this process began; the old ones where they cannot be had."""
+        if self._renew is not None:
+            settings = self._renew()
+            self._parameters = connection_parameters(settings)
+            self._address = settings.address
 
     def _add(self, member: Member) -> None:
         self._members.append(member)
@@ -192,10 +209,15 @@ def _guarded(action: Callable[[], None]) -> None:
 
 def _named(error: BaseException) -> str:
     """The kind of failure, and the broker's own words, which hold no credentials."""
-    while inner := _inner(error):
-        error = inner
+    error = _innermost(error)
     text = getattr(error, "reply_text", None)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _innermost(error: BaseException) -> BaseException:
+    while inner := _inner(error):
+        error = inner
+    return error
 
 
 def _inner(error: BaseException) -> BaseException | None:

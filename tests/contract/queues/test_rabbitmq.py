@@ -424,6 +424,30 @@ def test_a_wrong_password_is_told_without_being_shown(rabbitmq, name, caplog):
     assert canary not in f"{settings!r} {refused} {caplog.text}"
 
 
+def test_credentials_that_were_changed_are_found_by_who_is_refused(rabbitmq, name):
+    old = AmqpSettings(url=rabbitmq.url.replace("laneway:", "laneway:before"), confirm_timeout_s=20)
+    asked = []
+
+    def renew():
+        asked.append(1)
+        if len(asked) == 1:
+            raise QueueUnavailableError("the secret cannot be read now")
+        return AmqpSettings(url=rabbitmq.url)
+
+    with RabbitBroker(old, renew=renew) as broker:
+        queue = broker.queue(name)
+        assert queue.send("{}", tenant="acme")
+        assert eventually(lambda: received(queue))
+    assert len(asked) >= 2
+
+
+def received(queue):
+    try:
+        return queue.receive(limit=1, wait_s=1)
+    except QueueUnavailableError:
+        return ()
+
+
 def test_a_certificate_file_that_is_missing_is_found_at_once(rabbitmq):
     settings = AmqpSettings(url=rabbitmq.tls_url, ca_file="missing.pem")
     with pytest.raises(FileNotFoundError):
