@@ -2,13 +2,15 @@
 
 The agent on the task's own machine is asked, at the address that ECS gives to each container. Where
 there is none, nothing is protected. The protection expires by itself some minutes after the last
-time it was asked for, so that a worker that hangs cannot keep its instance.
+time it was asked for, so that a worker that hangs cannot keep its instance. A worker that always has
+something in hand goes without it now and then, so that a rollout gets to stop it: a drain charges nothing.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING, Final
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 PATH: Final = "/task-protection/v1/state"
 EXPIRES_MIN: Final = 5
 RENEW_S: Final = 120.0
+ROW_S: Final = 15 * 60.0
+"""Protected for so long in a row at most."""
+PAUSE_S: Final = 120.0
+"""What ends a row: shorter gaps may pass before ECS has looked."""
 LOOK_S: Final = 2.0
 TIMEOUT_S: Final = 5.0
 _OK: Final = 200
@@ -32,15 +38,23 @@ class Protection:
     """`address`: what ECS says in `ECS_AGENT_URI`; `is_busy`: whether anything is in hand."""
 
     def __init__(
-        self, address: str, is_busy: Callable[[], bool], *, look_s: float = LOOK_S
+        self,
+        address: str,
+        is_busy: Callable[[], bool],
+        *,
+        look_s: float = LOOK_S,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         parts = urlsplit(address)
         self._host = parts.netloc
         self._path = parts.path.rstrip("/") + PATH
         self._is_busy = is_busy
         self._look_s = look_s
+        self._clock = clock
         self._protected = False
-        self._asked_s = 0.0
+        self._asked_s = -math.inf
+        self._began_s = -math.inf
+        self._released_s = -math.inf
 
     def run(self, stop: Event) -> None:
         """Until `stop`; the task is not protected then."""
@@ -49,16 +63,24 @@ class Protection:
         self._follow(busy=False)
 
     def _follow(self, *, busy: bool) -> None:
-        is_old = busy and time.monotonic() - self._asked_s > RENEW_S
-        if busy == self._protected and not is_old:
+        now_s = self._clock()
+        begins = not self._protected and now_s - self._released_s >= PAUSE_S
+        protect = busy and (begins or now_s - self._began_s < ROW_S)
+        is_old = protect and now_s - self._asked_s > RENEW_S
+        if protect == self._protected and not is_old:
             return
-        if self._ask(busy=busy):
-            self._protected, self._asked_s = busy, time.monotonic()
+        if not self._ask(protect=protect):
+            return
+        self._protected, self._asked_s = protect, now_s
+        if not protect:
+            self._released_s = now_s
+        elif begins:
+            self._began_s = now_s
 
-    def _ask(self, *, busy: bool) -> bool:
+    def _ask(self, *, protect: bool) -> bool:
         """Whether ECS did it; it is asked again at the next look where it did not."""
-        asked: dict[str, object] = {"ProtectionEnabled": busy}
-        if busy:
+        asked: dict[str, object] = {"ProtectionEnabled": protect}
+        if protect:
             asked["ExpiresInMinutes"] = EXPIRES_MIN
         connection = HTTPConnection(self._host, timeout=TIMEOUT_S)
         try:

@@ -5,6 +5,7 @@ Numbers that contradict each other or AWS are refused here, before anything is s
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 Broker = Literal["sqs", "rabbitmq"]
 """What carries jobs to the queue-fed lanes."""
 Way = Literal["endpoints", "nat"]
+_KEY: Final = re.compile(r"arn:[a-z-]+:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+")
 
 FARGATE_MEMORY_MIB: Final[Mapping[int, range]] = {
     1024: range(2048, 8192 + 1, 1024),
@@ -33,10 +35,13 @@ class RabbitMQ:
 
     secret_arn: str
     """Its secret holds the broker's URL, `amqps://user:password@host:5671/vhost`."""
+    secret_key_arn: str | None = None
+    """The key of KMS that the secret is encrypted with; None: AWS's own, `aws/secretsmanager`."""
     vpc_id: str
     subnets: tuple[str, ...]
-    """From where the broker, Secrets Manager, S3, DynamoDB, SQS, ECR and CloudWatch Logs are reached:
-    through endpoints or a NAT gateway of that network."""
+    """From where the broker is reached, and by endpoints or a NAT gateway of that network `secretsmanager`,
+    `s3`, `dynamodb`, `sqs`, `ecr.api`, `ecr.dkr` and `logs`; with a gpu model also `ecs`, `ecs-agent`,
+    `ecs-telemetry` and `autoscaling`, since its instances are here. Laneway makes no endpoint here."""
     security_group: str
     """Let in by the broker's own group."""
 
@@ -46,6 +51,11 @@ class RabbitMQ:
         if ":secretsmanager:" not in self.secret_arn:
             raise StageError(
                 f"rabbitmq: {self.secret_arn!r} is no ARN of a secret in Secrets Manager"
+            )
+        if self.secret_key_arn is not None and not _KEY.fullmatch(self.secret_key_arn):
+            raise StageError(
+                f"rabbitmq: {self.secret_key_arn!r} is no ARN of a key in KMS; write that of the key, "
+                "`arn:aws:kms:<region>:<account>:key/<id>`, not of an alias"
             )
 
 
@@ -65,7 +75,7 @@ class Gpus:
     on_demand_price_percent: int = 50
     """An on-demand instance costs at most so much more than the cheapest suitable type."""
     disk_gib: int = 60
-    """For the image, CUDA's libraries among it, and cached engines."""
+    """For the image, CUDA's libraries among it."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.spot_price_percent <= 200:  # noqa: PLR2004 - twice the on-demand price

@@ -121,6 +121,9 @@ def _template(scope: Construct, stage: Stage, network: FleetNetwork) -> ec2.Laun
         "ECS_ENABLE_SPOT_INSTANCE_DRAINING=true",
         "ECS_ENABLE_GPU_SUPPORT=true",
         "ECS_CONTAINER_STOP_TIMEOUT=120s",
+        # Defaults of ecs-init; without them a worker on the host's network has no role, and no log.
+        "ECS_ENABLE_TASK_IAM_ROLE_NETWORK_HOST=true",
+        "ECS_ENABLE_AWSLOGS_EXECUTIONROLE_OVERRIDE=true",
         "END",
     )
     disk = ec2.BlockDevice(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from aws_cdk import aws_kms as kms
 
+    from stacks.fleet_lane import RabbitMQ
     from stacks.parts.job_resources import JobResources
 
 
@@ -51,6 +52,27 @@ def allow(part: HasRole, sid: str, *, actions: Sequence[str], resources: Sequenc
         part.role.add_to_policy(
             iam.PolicyStatement(sid=sid, actions=list(actions), resources=list(resources))
         )
+
+
+def allow_brokers_secret(part: HasRole, broker: RabbitMQ) -> None:
+    """Allow the reading of the broker's secret, and of its own key no use but that."""
+    allow(
+        part,
+        "ReadBrokersSecret",
+        actions=["secretsmanager:GetSecretValue"],
+        resources=[broker.secret_arn],
+    )
+    if broker.secret_key_arn is None:
+        return
+    service = f"secretsmanager.{Aws.REGION}.amazonaws.com"
+    part.role.add_to_policy(
+        iam.PolicyStatement(
+            sid="DecryptBrokersSecret",
+            actions=["kms:Decrypt"],
+            resources=[broker.secret_key_arn],
+            conditions={"StringEquals": {"kms:ViaService": service}},
+        )
+    )
 
 
 def allow_below(part: HasRole, sid: str, *, actions: Sequence[str], arns: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from stacks import names
 from stacks.errors import SynthError
 from stacks.parts.acknowledge import acknowledge
 from stacks.parts.function import LanewayFunction, with_plugins_off
-from stacks.parts.permissions import allow
+from stacks.parts.permissions import allow, allow_brokers_secret
 
 if TYPE_CHECKING:
     from aws_cdk import Stack
@@ -68,8 +68,10 @@ def send_function(
         memory_mib=_MEMORY_MIB,
         timeout_s=_TIMEOUT_S,
     )
-    allow(part, "ReadBrokersSecret", actions=["secretsmanager:GetSecretValue"], resources=[secret])
-    if named is not None:
+    if named is None:
+        allow(part, "ReadSecret", actions=["secretsmanager:GetSecretValue"], resources=[secret])
+    else:
+        allow_brokers_secret(part, named)
         _join(part, named)
     return part
 

@@ -32,6 +32,8 @@ STOP_S: Final = 120
 DRAIN_S: Final = 100
 """Less than the time that ECS gives a task to stop."""
 ENGINES: Final = "/var/cache/laneway"
+SCRATCH: Final = "/tmp"  # noqa: S108 - in the container
+"""On Fargate a volume, which the image has at this path too: so its user may write there."""
 _SCRATCH_MIB: Final = 1024
 _DEVICE_SHARE: Final = 0.5
 """Of a device's memory: loaded models; the rest is for what runs need."""
@@ -127,21 +129,21 @@ def worker_task(
             start_period=Duration.seconds(300),
         ),
         logging=ecs.LogDrivers.aws_logs(log_group=log_group, stream_prefix="worker"),
+        readonly_root_filesystem=True,
         **(_on_gpu(workers, plan) if plan.on_gpu else {}),
     )
-    if plan.on_gpu:
-        container.add_mount_points(
-            ecs.MountPoint(container_path=ENGINES, source_volume="engines", read_only=False)
-        )
+    volume, path = ("engines", ENGINES) if plan.on_gpu else ("scratch", SCRATCH)
+    container.add_mount_points(
+        ecs.MountPoint(container_path=path, source_volume=volume, read_only=False)
+    )
     return task
 
 
 def _on_gpu(workers: Acting, plan: Plan) -> dict[str, Any]:
-    """What Fargate has not: a device, and a scratch that a worker may write to beside a read-only root."""
+    """What a worker on Fargate has not: a device, and its scratch in memory."""
     return {
         "gpu_count": 1,
         "memory_reservation_mib": plan.stage.fleet.gpus.memory_mib // 2,
-        "readonly_root_filesystem": True,
         "linux_parameters": _linux(workers),
     }
 
@@ -176,6 +178,7 @@ def _cpu_task(workers: Acting, plan: Plan) -> ecs.TaskDefinition:
             cpu_architecture=ecs.CpuArchitecture.X86_64,
             operating_system_family=ecs.OperatingSystemFamily.LINUX,
         ),
+        volumes=[ecs.Volume(name="scratch")],
     )
 
 
@@ -183,7 +186,7 @@ def _linux(workers: Acting) -> ecs.LinuxParameters:
     parameters = ecs.LinuxParameters(workers, "Linux", init_process_enabled=True)
     parameters.add_tmpfs(
         ecs.Tmpfs(
-            container_path="/tmp",  # noqa: S108 - in the container, where nothing else is writable
+            container_path=SCRATCH,
             size=_SCRATCH_MIB,
             mount_options=[ecs.TmpfsMountOption.NOSUID, ecs.TmpfsMountOption.NODEV],
         )

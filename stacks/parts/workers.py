@@ -16,7 +16,7 @@ from stacks import names
 from stacks.parts.acknowledge import acknowledge
 from stacks.parts.function import retention
 from stacks.parts.job_resources import CHUNKS, JobResources
-from stacks.parts.permissions import allow
+from stacks.parts.permissions import allow, allow_brokers_secret
 from stacks.parts.pool_permissions import allow_receiving, allow_working
 from stacks.parts.worker_task import Acting, worker_settings, worker_task
 
@@ -85,13 +85,7 @@ def _allow(
             reason="The wildcard is the id that AWS gives the group; its name is written out.",
         )
     if stage.rabbitmq is not None:
-        secret = stage.rabbitmq.secret_arn
-        allow(
-            workers,
-            "ReadBrokersSecret",
-            actions=["secretsmanager:GetSecretValue"],
-            resources=[secret],
-        )
+        allow_brokers_secret(workers, stage.rabbitmq)
 
 
 def _allow_below(

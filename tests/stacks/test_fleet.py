@@ -258,6 +258,16 @@ def test_the_agent_drains_for_a_spot_notice_and_lets_a_worker_end(gpu_prod) -> N
     assert "ECS_CLUSTER=laneway-prod\n" in script
 
 
+def test_a_worker_on_the_hosts_network_has_its_tasks_role_and_its_log_whatever_the_agents_defaults(
+    gpu_prod,
+) -> None:
+    script = template_of(gpu_prod)["UserData"]["Fn::Base64"]
+    config = script.partition("<<'END'\n")[2].partition("\nEND")[0].splitlines()
+
+    assert "ECS_ENABLE_TASK_IAM_ROLE_NETWORK_HOST=true" in config
+    assert "ECS_ENABLE_AWSLOGS_EXECUTIONROLE_OVERRIDE=true" in config
+
+
 def test_the_instances_role_does_what_the_agent_does_and_touches_no_data(gpu_prod) -> None:
     found = actions_of(gpu_prod, "heavyinstancesRole")
 
@@ -339,6 +349,21 @@ def test_a_gpu_worker_writes_to_its_scratch_and_engines_alone(gpu_prod) -> None:
     assert scratch["ContainerPath"] == "/tmp"  # noqa: S108 - the container's own
     assert [item["ContainerPath"] for item in container["MountPoints"]] == ["/var/cache/laneway"]
     assert not container.get("Privileged")
+
+
+def test_a_worker_on_fargate_writes_to_its_scratch_alone_and_may_as_the_image_has_that_volume(
+    rabbit,
+) -> None:
+    for pool in ("shared", "hot"):
+        task = task_of(rabbit, pool)
+        (container,) = task["ContainerDefinitions"]
+        assert container["ReadonlyRootFilesystem"] is True
+        assert container["MountPoints"] == [
+            {"ContainerPath": "/tmp", "ReadOnly": False, "SourceVolume": "scratch"}  # noqa: S108 - as above
+        ]
+        assert [volume["Name"] for volume in task["Volumes"]] == ["scratch"]
+    dockerfile = (Path(__file__).parents[2] / "gpu_workers" / "Dockerfile").read_text()
+    assert '\nVOLUME ["/tmp"]\n' in dockerfile
 
 
 def test_a_worker_that_is_dead_or_does_not_start_is_found(with_a_fleet) -> None:
@@ -499,6 +524,57 @@ def test_only_send_and_workers_may_read_the_brokers_secret(rabbit) -> None:
     assert allowed_to(rabbit, "laneway-dev-send")["secretsmanager:GetSecretValue"] == {
         BROKER.secret_arn
     }
+
+
+def test_no_key_may_be_used_where_the_brokers_secret_names_none(rabbit) -> None:
+    for role in ("Send", "shared", "hot", "heavy"):
+        assert "kms:Decrypt" not in actions_of(rabbit, role)
+
+
+def test_the_own_key_of_the_brokers_secret_decrypts_that_and_nothing_else_for_those_who_read_it(
+    synthesize, with_gpu
+) -> None:
+    key = "arn:aws:kms:eu-west-1:111122223333:key/0123abcd-0123-0123-0123-0123456789ab"
+    stage = dataclasses.replace(
+        ON_RABBITMQ, rabbitmq=dataclasses.replace(BROKER, secret_key_arn=key)
+    )
+    found = synthesize(stage, repository=with_gpu)
+    assert found.error is None
+    users = {
+        str(resolved(policy["Roles"])[0]): statement
+        for policy in found.properties("AWS::IAM::Policy")
+        for statement in policy["PolicyDocument"]["Statement"]
+        if "kms:Decrypt" in listed(statement["Action"])
+    }
+
+    assert len(users) == 4
+    assert all(role.startswith(("Send", "shared", "hot", "heavy")) for role in users)
+    for statement in users.values():
+        assert statement["Action"] == "kms:Decrypt"
+        assert statement["Resource"] == key
+        assert resolved(statement["Condition"]) == {
+            "StringEquals": {"kms:ViaService": "secretsmanager.eu-west-1.amazonaws.com"}
+        }
+    kinds = {rule for rule, _ in found.findings if rule.startswith("AwsSolutions")}
+    assert kinds == set()
+
+
+@pytest.mark.parametrize("key", ["", "alias/broker", "arn:aws:kms:eu-west-1:111122223333:alias/a"])
+def test_a_key_is_named_by_its_own_arn(key) -> None:
+    with pytest.raises(StageError, match="not of an alias"):
+        dataclasses.replace(BROKER, secret_key_arn=key)
+
+
+def test_what_the_brokers_subnets_must_reach_is_written_down_whole() -> None:
+    project = Path(__file__).parents[2]
+    needed = [
+        "ecs", "ecs-agent", "ecs-telemetry", "ecr.api", "ecr.dkr", "logs", "sqs", "autoscaling",
+        "s3", "dynamodb", "secretsmanager",
+    ]  # fmt: skip
+    assert len(needed) == len(ENDPOINTS) + 3
+    for path in ("docs/rabbitmq.md", "stacks/fleet_lane.py"):
+        text = (project / path).read_text()
+        assert [name for name in needed if f"`{name}`" not in text] == [], path
 
 
 def test_send_knows_every_queue_of_jobs_and_who_needs_it_may_call_it(rabbit) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from gpu_workers.protection import Protection
+from gpu_workers.protection import PAUSE_S, RENEW_S, ROW_S, Protection
 from tests.fixtures.worker_desk import wait_for
 
 
@@ -49,11 +50,18 @@ def agent():
     thread.join()
 
 
+class Clock:
+    now_s = 1000.0
+
+    def __call__(self):
+        return self.now_s
+
+
 @contextmanager
-def watching(agent, is_busy):
+def watching(agent, is_busy, clock=time.monotonic):
     address = f"http://127.0.0.1:{agent.server_address[1]}/api/abc"
     stop = threading.Event()
-    protection = Protection(address, is_busy, look_s=0.01)
+    protection = Protection(address, is_busy, look_s=0.01, clock=clock)
     thread = threading.Thread(target=lambda: protection.run(stop))
     thread.start()
     try:
@@ -115,3 +123,72 @@ def test_no_agent_stops_nobody():
     stop.set()
     thread.join(10)
     assert not thread.is_alive()
+
+
+class Steady:
+    """A worker that always has something in hand, looked at so often that each look has been acted on."""
+
+    def __init__(self):
+        self.looks = 0
+        self.busy = True
+
+    def __call__(self):
+        self.looks += 1
+        return self.busy
+
+    def is_seen(self):
+        seen = self.looks
+        wait_for(lambda: self.looks > seen + 2)
+
+
+def test_a_worker_under_steady_load_pauses_its_protection_so_that_a_rollout_may_stop_it(agent):
+    clock, steady = Clock(), Steady()
+    with watching(agent, steady, clock):
+        wait_for(lambda: told(agent) == [True])
+        for renewed in range(2, int(ROW_S // (RENEW_S + 1)) + 2):
+            clock.now_s += RENEW_S + 1
+            wait_for(lambda count=renewed: told(agent) == [True] * count)
+        before = len(agent.asked)
+
+        clock.now_s = 1000.0 + ROW_S
+        wait_for(lambda: told(agent)[before:] == [False])
+        clock.now_s += PAUSE_S - 1
+        steady.is_seen()
+        assert told(agent)[before:] == [False]
+
+        clock.now_s += 1
+        wait_for(lambda: told(agent)[before:] == [False, True])
+        clock.now_s += ROW_S - 1
+        wait_for(lambda: told(agent)[before:] == [False, True, True])
+        clock.now_s += 1
+        wait_for(lambda: told(agent)[before:] == [False, True, True, False])
+
+
+def test_a_moment_without_work_begins_no_new_row(agent):
+    clock, steady = Clock(), Steady()
+    with watching(agent, steady, clock):
+        wait_for(lambda: told(agent) == [True])
+        clock.now_s += ROW_S - 10
+        wait_for(lambda: told(agent) == [True, True])
+        steady.busy = False
+        wait_for(lambda: told(agent) == [True, True, False])
+        clock.now_s += 5
+        steady.busy = True
+        wait_for(lambda: told(agent) == [True, True, False, True])
+        clock.now_s += 5
+        wait_for(lambda: told(agent) == [True, True, False, True, False])
+
+
+def test_a_pause_without_work_begins_a_new_row(agent):
+    clock, steady = Clock(), Steady()
+    with watching(agent, steady, clock):
+        wait_for(lambda: told(agent) == [True])
+        steady.busy = False
+        wait_for(lambda: told(agent) == [True, False])
+        clock.now_s += ROW_S
+        steady.busy = True
+        wait_for(lambda: told(agent) == [True, False, True])
+        clock.now_s += ROW_S - 1
+        wait_for(lambda: told(agent) == [True, False, True, True])
+        steady.is_seen()
+        assert told(agent) == [True, False, True, True]
