@@ -15,11 +15,11 @@ from botocore.config import Config
 
 from shared.aws import translated
 from shared.errors import QueueUnavailableError
-from shared.queues.messages import check_message, message_bytes
+from shared.queues.messages import batched, check_message
 from shared.queues.protocol import Delivery, Message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mypy_boto3_lambda import LambdaClient
 
@@ -110,7 +110,7 @@ class InvokedQueue:
         for message in messages:
             check_message(message.body, message.attributes)
         confirmed: list[str | None] = []
-        for batch in _batches(messages):
+        for batch in batched(messages, count=CALL_MESSAGES_MAX, size_bytes=CALL_BYTES_MAX):
             try:
                 confirmed += self._ask(batch)
             except QueueUnavailableError:
@@ -165,17 +165,3 @@ def _written(queue: str, message: Message) -> dict[str, Any]:
         "delay_s": message.delay_s,
         "attributes": dict(message.attributes),
     }
-
-
-def _batches(messages: Sequence[Message]) -> Iterator[list[Message]]:
-    batch: list[Message] = []
-    size = 0
-    for message in messages:
-        more = message_bytes(message.body, message.attributes)
-        if batch and (len(batch) == CALL_MESSAGES_MAX or size + more > CALL_BYTES_MAX):
-            yield batch
-            batch, size = [], 0
-        batch.append(message)
-        size += more
-    if batch:
-        yield batch

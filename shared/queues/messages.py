@@ -9,7 +9,9 @@ from shared.errors import TooLargeError
 from shared.limits import SQS_MESSAGE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from shared.queues.protocol import Message
 
 REASON_ATTRIBUTE: Final = "reason"
 """Of a buried message: why it can never be worked on."""
@@ -42,6 +44,21 @@ def message_bytes(body: str, attributes: Mapping[str, str]) -> int:
         len(name.encode()) + _TYPE_BYTES + len(value.encode()) for name, value in attributes.items()
     )
     return len(body.encode()) + named
+
+
+def batched(messages: Sequence[Message], *, count: int, size_bytes: int) -> Iterator[list[Message]]:
+    """As many messages to a call as it takes: `count` of them, and `size_bytes` together."""
+    batch: list[Message] = []
+    size = 0
+    for message in messages:
+        more = message_bytes(message.body, message.attributes)
+        if batch and (len(batch) == count or size + more > size_bytes):
+            yield batch
+            batch, size = [], 0
+        batch.append(message)
+        size += more
+    if batch:
+        yield batch
 
 
 def burial(body: str, attributes: Mapping[str, str], reason: str) -> tuple[str, dict[str, str]]:

@@ -19,7 +19,7 @@ from shared.limits import (
     SQS_MESSAGE_BYTES,
     SQS_VISIBILITY_S_MAX,
 )
-from shared.queues.messages import burial, check_message, message_bytes
+from shared.queues.messages import batched, burial, check_message
 from shared.queues.protocol import Delivery, Message
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class SqsQueue:
         for message in messages:
             check_message(message.body, message.attributes)
         confirmed: list[str | None] = []
-        for batch in _batches(messages):
+        for batch in batched(messages, count=SQS_BATCH_ENTRIES, size_bytes=SQS_MESSAGE_BYTES):
             confirmed.extend(self._send_batch(batch))
         return confirmed
 
@@ -195,21 +195,6 @@ def _entry(message: Message) -> dict[str, Any]:
             for name, value in message.attributes.items()
         }
     return entry
-
-
-def _batches(messages: Sequence[Message]) -> Iterator[list[Message]]:
-    """As many messages to a call as SQS takes: ten, and together no more than one may be large."""
-    batch: list[Message] = []
-    size = 0
-    for message in messages:
-        more = message_bytes(message.body, message.attributes)
-        if batch and (len(batch) == SQS_BATCH_ENTRIES or size + more > SQS_MESSAGE_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(message)
-        size += more
-    if batch:
-        yield batch
 
 
 @contextmanager
