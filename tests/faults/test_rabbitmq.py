@@ -21,24 +21,18 @@ from cli.testing import start_service
 from cli.testing.event_source import EventSource
 from cli.testing.lambdas import LocalFunction
 from cli.testing.service import ingress_settings
-from functions.ingress.assembly import Clients, make_handler, make_jobs
-from functions.ingress.readiness import LambdaReadiness
-from functions.ingress.service import IngressService
 from functions.send.broker import WarmBroker
 from functions.send.service import make_handler as make_send
 from functions.sweeper.service import make_handler as make_sweeper
-from shared.catalog import parse_catalog
 from shared.errors import QueueUnavailableError
 from shared.jobs.clock import system_clock
 from shared.queues.protocol import Message
 from shared.queues.rabbitmq import AmqpSettings, RabbitBroker
-from shared.repository import compile_catalog, read_repository
 from shared.results.dynamodb import DynamoJobStore
 from shared.results.rows import JobKey
-from shared.schema.compile import export_validators
 from shared.settings import SendSettings, SweeperSettings
-from shared.telemetry import Telemetry
 from tests.faults.stage import PROJECT, wait_for
+from tests.fixtures.ingress import make_ingress
 
 pytestmark = pytest.mark.rabbitmq
 
@@ -152,29 +146,11 @@ def service(small_models, rabbitmq, names):
         warm = WarmBroker(told, connect_secrets=pytest.fail)
         sending = make_send(told, broker=warm, logger=logging.getLogger("send"))
         service.lambdas.add(LocalFunction("send", sending))
-        service.gateway.routes["$default"] = _ingress(service, settings, small_models)
+        service.gateway.routes["$default"] = make_ingress(
+            service, settings, small_models, connect_lambda=lambda: service.lambdas
+        )
         yield service
         warm.close(5)
-
-
-def _ingress(service, settings, models):
-    catalog = parse_catalog(
-        {**compile_catalog(read_repository(models)), "validators": export_validators()}
-    )
-    resources = service.resources
-    clients = Clients(resources.dynamodb, resources.s3, resources.sqs)
-    jobs = make_jobs(
-        settings,
-        catalog=catalog,
-        connect=lambda: clients,
-        connect_lambda=lambda: service.lambdas,
-    )
-    readiness = LambdaReadiness(service.lambdas, aliases={}, cache_s=0)
-    ingress = IngressService(
-        settings, catalog=catalog, readiness=readiness, package=models, jobs=jobs, batches=None
-    )
-    telemetry = Telemetry(service="laneway-ingress", stage="local", pool="ingress")
-    return LocalFunction("ingress", make_handler(ingress, telemetry=telemetry), timeout_s=29)
 
 
 def sweep(service, names, *, after_s):
