@@ -70,15 +70,17 @@ def broker(rabbitmq):
 
 def test_every_confirmed_message_is_worked_on_though_the_broker_is_killed(rabbitmq, names, broker):
     queue = broker.queue(names["storm"], prefetch=30)
-    confirmed, worked_on, stop = [], Counter(), threading.Event()
+    confirmed, worked_on = [], Counter()
+    stop, published = threading.Event(), threading.Event()
 
     def publish():
         while not stop.is_set():
             batch = [Message(body="{}", tenant="acme")] * 10
             confirmed.extend(filter(None, queue.send_many(batch)))
+        published.set()
 
     def work():
-        while not stop.is_set() or set(confirmed) - worked_on.keys():
+        while not published.is_set() or set(confirmed) - worked_on.keys():
             try:
                 for delivery in queue.receive(limit=5, wait_s=0.2):
                     worked_on[delivery.message_id] += 1

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import pytest
@@ -46,15 +45,17 @@ def test_stacked_records_cost_less_than_one_run_each(served, count):
         for stack in stacker.plan(requests):
             stacker.run([requests[position] for position in stack], time.monotonic() + 60)
 
-    ratios = [_seconds(stacked) / _seconds(one_by_one) for _ in range(60)]
+    taken = [(_seconds(stacked), _seconds(one_by_one)) for _ in range(200)]
+    best_stacked_s, best_alone_s = map(min, zip(*taken, strict=True))
 
-    assert median(ratios) <= RATIO_MAX
+    assert best_stacked_s / best_alone_s <= RATIO_MAX
 
 
 def _seconds(call):
-    started_s = time.perf_counter()
+    """Of this thread's own work, in which the session runs too: other tests share the machine."""
+    started_s = time.thread_time()
     call()
-    return time.perf_counter() - started_s
+    return time.thread_time() - started_s
 
 
 def test_the_machinery_s_benchmark_runs(tmp_path):
