@@ -18,15 +18,22 @@ os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and commands fold their
 
 ONE_GROUP = ("e2e", "faults")
 """Folders whose tests share a service that is costly to start: one process runs all of a folder."""
+ON_THE_CLOCK = (*ONE_GROUP, "performance")
+"""Folders whose tests start processes or take times. A summary names each that needed its second try."""
 RABBITMQ = "rabbitmq"
 """Marks tests that share a broker: one process runs all files with one of them, but for those above."""
 TESTS = Path(__file__).parent
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest starts first."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What takes longest starts first; what is on the clock has a second try beside other tests."""
     items.sort(key=lambda item: [folder not in item.path.parts for folder in ONE_GROUP])
+    if not hasattr(config, "workerinput"):
+        return
+    for item in items:
+        if any(folder in item.path.parts for folder in ON_THE_CLOCK):
+            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 @pytest.hookimpl(optionalhook=True)
