@@ -14,14 +14,16 @@ from shared.schema import model as told
 from shared.schema.job import Job, JobPage
 from shared.schema.upload import Upload
 
+pytestmark = pytest.mark.rabbitmq
+
 X = {"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1.0, 2.0]}
 GOOD = {"id": "mine", "inputs": [X]}
 
 
 @pytest.fixture
-def service(laneway_service):
-    laneway_service.run_jobs()  # what other tests left
-    return laneway_service
+def service(service_of_either_broker):
+    service_of_either_broker.run_jobs()  # what other tests left
+    return service_of_either_broker
 
 
 def submit(service, path="/v2/jobs", *, method="POST", headers=None, **members):

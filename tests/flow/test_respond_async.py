@@ -12,6 +12,8 @@ from cli.testing import start_service
 from shared.keys import create_key
 from tests.fixtures.small_models import write_model
 
+pytestmark = pytest.mark.rabbitmq
+
 X = {"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1.0, 2.0]}
 GOOD = {"id": "mine", "inputs": [X]}
 INFER = "/v2/models/scale/infer"
@@ -19,9 +21,9 @@ ASYNC = {"prefer": "respond-async"}
 
 
 @pytest.fixture
-def service(laneway_service):
-    laneway_service.run_jobs()  # what other tests left
-    return laneway_service
+def service(service_of_either_broker):
+    service_of_either_broker.run_jobs()  # what other tests left
+    return service_of_either_broker
 
 
 def ask(service, path=INFER, body=GOOD, **headers):

@@ -1,4 +1,7 @@
-"""What jobs are kept and carried by: in memory, and AWS's services as moto plays them."""
+"""What jobs are kept and carried by: in memory, AWS's services as moto plays them, and RabbitMQ.
+
+On RabbitMQ the rows are in memory: which store goes with which broker is no matter to either.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
+from cli.testing.lambdas import LocalLambda
 from cli.testing.resources import make_resources
 from shared.catalog import parse_catalog
 from shared.jobs.ask import AcceptedJobs
@@ -22,7 +26,10 @@ from shared.results.dynamodb import DynamoJobStore
 from shared.results.memory import MemoryJobStore
 from shared.results.payloads import MemoryPayloadStore
 from shared.results.s3 import S3PayloadStore
+from tests.fixtures.brokered import Carrier
 
+KINDS = ("async", "batch")
+POOLS = ("shared", "other")
 BUCKET = "stage-bucket"
 START = 1_790_000_000.0
 
@@ -50,6 +57,8 @@ class House:
     calls: Counter
     """AWS calls by operation; stays empty in memory."""
     on_aws: bool = False
+    carrier: Carrier | None = None
+    """Where the queues are only sent to."""
 
     @cached_property
     def jobs(self):
@@ -73,6 +82,8 @@ class House:
 
     def messages(self, pool="shared", latency_class="async"):
         """The bodies of all messages that are on a queue, taken off it."""
+        if self.carrier is not None:
+            return self.carrier.take_all(pool, latency_class)
         queue, found = self.queues[pool, latency_class], []
         while deliveries := queue.receive(limit=10, wait_s=0):
             found += [delivery.body for delivery in deliveries]
@@ -101,27 +112,27 @@ def rules():
     )
 
 
-@pytest.fixture(params=["memory", "aws"])
+@pytest.fixture(params=["memory", "aws", "rabbitmq"])
 def house(request, catalog, rules):
     clock = TestClock()
     if request.param == "memory":
-        queues = {
-            (pool, kind): MemoryQueue(clock=clock)
-            for pool in ("shared", "other")
-            for kind in ("async", "batch")
-        }
-        yield House(
-            catalog,
-            clock,
-            MemoryJobStore(clock=clock),
-            MemoryPayloadStore(bucket=BUCKET),
-            queues,
-            rules,
-            Counter(),
-        )
-        return
-    with mock_aws():
-        yield _on_aws(catalog, clock, rules)
+        queues = {(pool, kind): MemoryQueue(clock=clock) for pool in POOLS for kind in KINDS}
+        yield _in_memory(catalog, clock, rules, queues)
+    elif request.param == "aws":
+        with mock_aws():
+            yield _on_aws(catalog, clock, rules)
+    else:
+        carrier = Carrier(request.getfixturevalue("rabbitmq").url, dict.fromkeys(POOLS, KINDS))
+        lambdas = LocalLambda()
+        lambdas.add(carrier.send_function())
+        house = _in_memory(catalog, clock, rules, carrier.sending(lambdas))
+        yield replace(house, carrier=carrier)
+        carrier.close()
+
+
+def _in_memory(catalog, clock, rules, queues):
+    payloads = MemoryPayloadStore(bucket=BUCKET)
+    return House(catalog, clock, MemoryJobStore(clock=clock), payloads, queues, rules, Counter())
 
 
 def _on_aws(catalog, clock, rules):

@@ -1,4 +1,4 @@
-"""What an accepted job answers in each of its states, with each store."""
+"""What an accepted job answers in each of its states, with each store; no broker has a part in it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from shared.jobs.page import job_page
 from shared.jobs.submission import Submission
 from shared.results.payloads import claim_check
 from shared.results.rows import JobFailure, JobKey, JobResult, Payload, RunFacts
+
+pytestmark = pytest.mark.parametrize("house", ["memory", "aws"], indirect=True)
 
 BODY = json.dumps(
     {"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1.0, 2.0]}]}

@@ -1,4 +1,7 @@
-"""Accepting jobs: once for each id or key, committed before they are sent, or not at all."""
+"""Accepting jobs: once for each id or key, committed before they are sent, or not at all.
+
+Over each broker; AWS's calls are counted where AWS carries.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,8 @@ from shared.jobs.submission import Submission
 from shared.queues.memory import MemoryQueue
 from shared.results.rows import JobKey
 from shared.routing.lane import GPU_QUEUES
+
+pytestmark = pytest.mark.rabbitmq
 
 SMALL = {"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1.0, 2.0]}]}
 ROWS = 4000
