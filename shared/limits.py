@@ -50,6 +50,25 @@ TENSOR_ELEMENTS_MAX: Final = 2**31 - 1
 TENSOR_BYTES_MAX: Final = 64 * MIB
 """Memory of one decoded input tensor."""
 TENSOR_RANK_MAX: Final = 32
+BYTES_ELEMENT_BYTES: Final = 64
+"""What an element of a BYTES tensor counts beside its own bytes: it is an object of its own."""
+JSON_BYTES_MAX: Final = DECODED_BODY_BYTES_MAX // 2
+"""Of one piece of JSON, decoded; binary tensors are not parsed, and may be twice as large."""
+JSON_CONTAINERS_MAX: Final = 2**18
+"""Lists and objects in one piece of JSON: parsed, one takes up to 40 times its bytes, a number ten times."""
+JSON_DEPTH_MAX: Final = 1024
+"""Nesting that the parser reads (orjson 3.13; a test holds it to that)."""
+CONTROL_BODY_BYTES_MAX: Final = 128 * 1024
+"""The body of a call that carries no tensors, decoded: of uploads, batches and the repository's index."""
+OUTPUT_BYTES_MAX: Final = 256 * MIB
+"""Memory of one output tensor of a request."""
+OUTPUT_JSON_BYTES_MAX: Final = 64 * MIB
+"""As that, where it is to be written as JSON, which takes several times the memory."""
+ERROR_LENGTH_MAX: Final = 2000
+"""Characters of an error's message, which may quote the caller: a refusal is never a large answer."""
+ERROR_FIELD_LENGTH_MAX: Final = 300
+PREFER_LENGTH_MAX: Final = 1024
+"""Characters of a Prefer header that are read: reading takes time with the square of its length."""
 REQUEST_TENSORS_MAX: Final = 256
 NAME_LENGTH_MAX: Final = 256
 REQUEST_ID_LENGTH_MAX: Final = 256
@@ -82,6 +101,16 @@ S3_POST_BYTES_MAX: Final = 5 * 1024 * MIB
 """One upload by a presigned POST."""
 
 # --- our own bounds on jobs ---
+PRESIGNED_S_MAX: Final = 900
+"""How long a presigned address can be used; the bucket's policy refuses older signatures."""
+MESSAGE_BYTES_MAX: Final = SQS_MESSAGE_BYTES
+"""One message on whichever broker; RabbitMQ itself would carry a hundred times as much."""
+WORKER_INPUTS_BYTES_MAX: Final = 96 * MIB
+"""Inputs of jobs that a worker has in memory at once, before they are decoded."""
+COLUMN_BYTES_MAX: Final = 32 * MIB
+"""Of these, JSON that is parsed and kept at once to run as columns."""
+BATCH_INPUT_BYTES_MAX: Final = 1024 * 1024 * MIB
+"""The file of a batch's input; read as a stream, so it bounds time and money rather than memory."""
 JOB_INLINE_BYTES_MAX: Final = 16 * 1024
 """An input or a result up to this size lives in the job's row, a larger one on S3."""
 JOB_TTL_S_MIN: Final = 60

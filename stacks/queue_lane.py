@@ -1,4 +1,4 @@
-"""How a stage's queue lane delivers, how long it waits and what it keeps; part of a stage's values.
+"""How a stage's queue lane delivers, how long it waits and where inputs may be; part of a stage's values.
 
 Numbers that contradict Lambda or each other are refused here, before anything is synthesized.
 """
@@ -66,8 +66,6 @@ class QueueLane:
     worker_timeout_s: int = 60
     """Of one invocation, and of a job's run unless the job says less. What a killed worker held is
     taken over after this time, so it stays near the target of class async."""
-    retention_s: int = 7 * _DAY_S
-    """How long an ended job can be asked for, counted from the end of its ttl."""
     chunk_timeout_s: int = 900
     """Of one chunk of a batch, 8 MiB of lines: as long as Lambda allows, since nobody waits for one."""
     chunks_concurrency: int = 10
@@ -90,11 +88,6 @@ class QueueLane:
         places = [place for places in self.input_places.values() for place in places]
         for place in (*places, *self.result_aliases.values()):
             _check_place(place)
-
-    @property
-    def object_days(self) -> int:
-        """How long inputs, results and uploads are kept: no job can need them later."""
-        return -(-(JOB_TTL_S_MAX + self.retention_s) // _DAY_S)
 
 
 def class_of(kind: str) -> str:

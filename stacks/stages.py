@@ -13,6 +13,7 @@ from stacks.errors import StageError
 from stacks.fleet_lane import Broker, Fleet, RabbitMQ
 from stacks.queue_lane import QueueLane
 from stacks.recurring_batch import RecurringBatch  # noqa: TC001  part of a public value's type
+from stacks.retention import Retention
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,9 +24,6 @@ AuthMode = Literal["api-key"]
 """How callers prove who they are. There is no mode without a proof."""
 Architecture = Literal["x86_64", "arm64"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
-
-LOG_RETENTION_DAYS: Final = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096)
-"""The periods of up to three years that CloudWatch Logs offers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +59,8 @@ class Stage:
     """Has no default: a stage that says nothing (None) is refused at synth."""
     keep_data: bool
     """True: tables and bucket survive `cdk destroy`; they go on billing what they hold."""
-    log_retention_days: int
+    retention: Retention = field(default_factory=Retention)
+    """How long each kind of data is kept."""
     log_level: LogLevel = "INFO"
     throttle_rate_per_s: float = 100.0
     """Steady requests a second over the whole API, above which callers get 429."""
@@ -83,7 +82,8 @@ class Stage:
     tracing: bool = True
     """Lambda active tracing."""
     customer_key: bool = False
-    """True: the tables are encrypted with a key of their own (1 USD a month)."""
+    """True: tables, bucket, queues, logs, the topic and signing secrets are encrypted with a key of the stage's
+    own, which its owner can disable; False: with AWS's own keys."""
     queue_lane: QueueLane = field(default_factory=QueueLane)
     """How jobs are delivered, and how long they wait and are kept."""
     broker: Broker = "sqs"
@@ -159,12 +159,6 @@ def _check_broker(stage: Stage) -> None:
 
 
 def _check_numbers(stage: Stage) -> None:
-    if stage.log_retention_days not in LOG_RETENTION_DAYS:
-        offered = ", ".join(str(days) for days in LOG_RETENTION_DAYS)
-        raise StageError(
-            f"stage {stage.name!r}: log_retention_days is {stage.log_retention_days}; "
-            f"CloudWatch Logs offers {offered}"
-        )
     if stage.throttle_rate_per_s <= 0 or stage.throttle_burst <= 0:
         raise StageError(
             f"stage {stage.name!r}: throttle_rate_per_s and throttle_burst must be above 0, or "
@@ -176,7 +170,7 @@ LOCAL: Final = Stage(
     name="local",
     auth="api-key",
     keep_data=False,
-    log_retention_days=1,
+    retention=Retention(logs_days=1, audit_days=1),
     log_level="INFO",
     throttle_rate_per_s=1000,
     throttle_burst=2000,
@@ -191,7 +185,7 @@ DEV: Final = Stage(
     name="dev",
     auth="api-key",
     keep_data=False,
-    log_retention_days=14,
+    retention=Retention(logs_days=14, audit_days=90),
     throttle_rate_per_s=50,
     throttle_burst=100,
     cors_origins=("http://localhost:3000", "http://localhost:5173"),
@@ -204,7 +198,7 @@ PROD: Final = Stage(
     name="prod",
     auth="api-key",
     keep_data=True,
-    log_retention_days=90,
+    retention=Retention(logs_days=90, audit_days=365),
     throttle_rate_per_s=500,
     throttle_burst=1000,
     min_warm=1,

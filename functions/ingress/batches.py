@@ -12,7 +12,7 @@ from functions.ingress import asked
 from shared.errors import InvalidRequestError, JobNotFoundError
 from shared.jobs.batches.page import batch_list, batch_page
 from shared.jobs.submission import job_refusal
-from shared.limits import DECODED_BODY_BYTES_MAX
+from shared.limits import DECODED_BODY_BYTES_MAX, PRESIGNED_S_MAX
 from shared.results.batches import BatchKey
 from shared.schema.batch import BatchSubmission
 from shared.schema.compression import inflate
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from shared.jobs.batches.submit import AcceptedBatch, Batches
 from shared.results.batches import BatchRow
 
-PRESIGNED_S: Final = 900
+PRESIGNED_S: Final = PRESIGNED_S_MAX
 _QUERY: Final = ("cursor", "limit")
 
 

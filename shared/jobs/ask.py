@@ -17,7 +17,7 @@ from shared.errors import (
     NotFoundError,
     UnavailableError,
 )
-from shared.limits import BINARY_BODY_BYTES_MAX
+from shared.limits import BINARY_BODY_BYTES_MAX, PRESIGNED_S_MAX
 from shared.results.payloads import load
 from shared.schema.status import TERMINAL
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 RESULT_DIRECT_BYTES_MAX: Final = 1024 * 1024
 """A larger result is fetched by its caller from S3, not carried through a function."""
-PRESIGNED_S: Final = 900
+PRESIGNED_S: Final = PRESIGNED_S_MAX
 """How long a presigned URL can be used."""
 _PAUSE_FIRST_S: Final = 0.05
 _PAUSE_MAX_S: Final = 1.0

@@ -26,7 +26,7 @@ from shared.errors import (
 from shared.jobs.messages import reference
 from shared.jobs.places import check_input_uri, input_key, upload_prefix
 from shared.jobs.signature import check_body
-from shared.limits import JOB_ATTEMPTS_MAX
+from shared.limits import JOB_ATTEMPTS_MAX, PRESIGNED_S_MAX
 from shared.results.payloads import BINARY_TYPE, claim_check
 from shared.results.rows import JobKey, JobRow, Payload
 from shared.routing.lane import GPU, Lane, choose_lane
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from shared.results.payloads import PayloadStore, Upload
     from shared.results.store import JobStore
 
-UPLOAD_S: Final = 900
+UPLOAD_S: Final = PRESIGNED_S_MAX
 """How long a place for an upload can be used."""
 _KEY_LENGTH: Final = 40
 

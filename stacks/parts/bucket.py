@@ -1,7 +1,8 @@
 """The stage's bucket: private, encrypted, over TLS only, and emptied by lifecycle.
 
-It keeps no old versions: every object is written once, under a key that holds its digest or the
-writer's fence, so there is nothing that an overwriting could lose.
+Every object is written once, under a key that holds its digest or the writer's fence. Versions keep what is
+overwritten or removed all the same, by a caller's second upload or by mistake, for as long as the stage says.
+See docs/decisions/0120-the-bucket-keeps-old-versions-for-a-day.md.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from aws_cdk import CfnResource, Duration, Fn, RemovalPolicy, Stack
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 
+from shared.limits import PRESIGNED_S_MAX
 from stacks.parts.acknowledge import acknowledge
 
 if TYPE_CHECKING:
@@ -20,7 +23,6 @@ if TYPE_CHECKING:
     from stacks.stages import Stage
 
 _PROVIDER: Final = "Custom::S3AutoDeleteObjectsCustomResourceProvider"
-PREFIXES: Final = ("inputs/", "results/", "uploads/", "batches/")
 _UNFINISHED_DAYS: Final = 2
 """A multipart upload that nobody finished is billed and never listed."""
 
@@ -41,13 +43,8 @@ def make_bucket(
         encryption=s3.BucketEncryption.S3_MANAGED,
         enforce_ssl=True,
         minimum_tls_version=None if stage.emulated else 1.2,
-        lifecycle_rules=[
-            *(_expire(prefix, stage.queue_lane.object_days) for prefix in PREFIXES),
-            s3.LifecycleRule(
-                id="unfinished",
-                abort_incomplete_multipart_upload_after=Duration.days(_UNFINISHED_DAYS),
-            ),
-        ],
+        versioned=True,
+        lifecycle_rules=_lifecycle(stage),
         removal_policy=RemovalPolicy.RETAIN if stage.keep_data else RemovalPolicy.DESTROY,
         auto_delete_objects=not (stage.keep_data or stage.emulated),
     )
@@ -57,6 +54,7 @@ def make_bucket(
         reason="Every access is by a role of this stage or by an address that it signed, and each "
         "is in the functions' logs; a second bucket of server access logs would bill for more.",
     )
+    _refuse_old_signatures(bucket)
     _tell(bucket, told_of_uploads)
     if not (stage.keep_data or stage.emulated):
         _own_the_log_of_emptying(bucket)
@@ -99,5 +97,43 @@ def _own_the_log_of_emptying(bucket: s3.Bucket) -> None:
     emptying.node.add_dependency(log_group)
 
 
-def _expire(prefix: str, days: int) -> s3.LifecycleRule:
-    return s3.LifecycleRule(id=prefix.rstrip("/"), prefix=prefix, expiration=Duration.days(days))
+def _lifecycle(stage: Stage) -> list[s3.LifecycleRule]:
+    """What is kept for how long; a version that is not the current one has days of its own."""
+    old = Duration.days(stage.retention.old_versions_days)
+    return [
+        *(
+            s3.LifecycleRule(
+                id=prefix.rstrip("/"),
+                prefix=prefix,
+                expiration=Duration.days(days),
+                noncurrent_version_expiration=old,
+            )
+            for prefix, days in stage.retention.objects_days.items()
+        ),
+        s3.LifecycleRule(id="markers", expired_object_delete_marker=True),
+        s3.LifecycleRule(
+            id="unfinished",
+            abort_incomplete_multipart_upload_after=Duration.days(_UNFINISHED_DAYS),
+        ),
+    ]
+
+
+def _refuse_old_signatures(bucket: s3.Bucket) -> None:
+    """Whatever address somebody signs, for however long: S3 takes it for a quarter of an hour, and SigV4 alone."""
+    refused = {
+        "OldSignature": {"NumericGreaterThan": {"s3:signatureAge": str(PRESIGNED_S_MAX * 1000)}},
+        "OldWayToSign": {
+            "StringNotEqualsIfExists": {"s3:signatureversion": "AWS4-HMAC-SHA256"},
+        },
+    }
+    for sid, condition in refused.items():
+        bucket.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid=sid,
+                effect=iam.Effect.DENY,
+                principals=[iam.AnyPrincipal()],
+                actions=["s3:*"],
+                resources=[bucket.bucket_arn, bucket.arn_for_objects("*")],
+                conditions=condition,
+            )
+        )

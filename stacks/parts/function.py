@@ -67,7 +67,9 @@ def retention(days: int) -> logs.RetentionDays:
         1: "ONE_DAY", 3: "THREE_DAYS", 5: "FIVE_DAYS", 7: "ONE_WEEK", 14: "TWO_WEEKS",
         30: "ONE_MONTH", 60: "TWO_MONTHS", 90: "THREE_MONTHS", 120: "FOUR_MONTHS",
         150: "FIVE_MONTHS", 180: "SIX_MONTHS", 365: "ONE_YEAR", 400: "THIRTEEN_MONTHS",
-        545: "EIGHTEEN_MONTHS", 731: "TWO_YEARS", 1096: "THREE_YEARS",
+        545: "EIGHTEEN_MONTHS", 731: "TWO_YEARS", 1096: "THREE_YEARS", 1827: "FIVE_YEARS",
+        2192: "SIX_YEARS", 2557: "SEVEN_YEARS", 2922: "EIGHT_YEARS", 3288: "NINE_YEARS",
+        3653: "TEN_YEARS",
     }  # fmt: skip
     return logs.RetentionDays[names[days]]
 
@@ -184,7 +186,7 @@ def _log_group(scope: Construct, name: str, stage: Stage) -> logs.LogGroup:
         scope,
         "Logs",
         log_group_name=f"/aws/lambda/{name}",
-        retention=retention(stage.log_retention_days),
+        retention=retention(stage.retention.logs_days),
         removal_policy=RemovalPolicy.DESTROY,
     )
 

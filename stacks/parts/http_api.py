@@ -152,7 +152,7 @@ def _access_log(scope: Construct, stage: Stage) -> logs.LogGroup:
         scope,
         "AccessLog",
         log_group_name=names.access_log_group(stage.name),
-        retention=retention(stage.log_retention_days),
+        retention=retention(stage.retention.logs_days),
         removal_policy=RemovalPolicy.DESTROY,
     )
 

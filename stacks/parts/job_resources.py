@@ -159,7 +159,7 @@ class JobResources:
             "async_ttl_s": at["async"].ttl_s,
             "batch_ttl_s": at["batch"].ttl_s,
             "job_timeout_s": lane.worker_timeout_s,
-            "job_retention_s": lane.retention_s,
+            "job_retention_s": self.stage.retention.jobs_s,
             "webhook_loopback": self.webhook_loopback,
             "batches_table": names.batches_table(self.stage.name),
             "split_queue": self.queue_url(names.split_queue(self.stage.name)),

@@ -45,7 +45,7 @@ class Workers(Acting):
             self,
             "Logs",
             log_group_name=names.workers_log_group(stage.name, pool),
-            retention=retention(stage.log_retention_days),
+            retention=retention(stage.retention.logs_days),
             removal_policy=RemovalPolicy.DESTROY,
         )
         environment = {

@@ -402,7 +402,7 @@ def test_workers_logs_are_kept_as_long_as_the_stage_says(with_a_fleet) -> None:
     stage = with_a_fleet.stage
     for name in services(with_a_fleet):
         pool = name.removeprefix(f"laneway-{stage.name}-").removesuffix("-workers")
-        assert groups[f"/laneway/{stage.name}/{pool}/workers"] == stage.log_retention_days
+        assert groups[f"/laneway/{stage.name}/{pool}/workers"] == stage.retention.logs_days
 
 
 def test_workers_are_told_what_they_work_on(gpu_prod, rabbit) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from shared.schema.spec import PoolSpec, ProvisionedWarm, WarmSchedule
 from stacks.errors import StageError
+from stacks.retention import Retention
 from stacks.stages import DEV, LOCAL, PROD, STAGES, Alarms, stage_of
 
 
@@ -43,7 +44,7 @@ def test_any_web_page_may_call_a_local_stage_only() -> None:
 @pytest.mark.parametrize("days", [0, 2, 10_000])
 def test_a_retention_that_is_not_offered_is_refused(days) -> None:
     with pytest.raises(StageError, match="CloudWatch Logs offers 1, 3, 5"):
-        dataclasses.replace(DEV, log_retention_days=days)
+        Retention(logs_days=days)
 
 
 @pytest.mark.parametrize("throttle", [{"throttle_rate_per_s": 0}, {"throttle_burst": 0}])

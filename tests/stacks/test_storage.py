@@ -7,10 +7,13 @@ import json
 
 import pytest
 
-from shared.limits import JOB_TTL_S_MAX
+from shared.jobs.ask import PRESIGNED_S
+from shared.jobs.submit import UPLOAD_S
+from shared.limits import JOB_TTL_S_MAX, PRESIGNED_S_MAX
 from shared.results.table import TTL_ATTRIBUTE, table_definition
 from stacks.errors import StageError
 from stacks.queue_lane import QueueLane
+from stacks.retention import Retention
 from stacks.stages import DEV
 from tests.stacks.aws_words import ACCOUNT, REGION, resolved
 
@@ -47,13 +50,6 @@ def test_the_jobs_table_is_the_one_that_tests_make(every_stage) -> None:
         assert _sorted(deployed[member]) == _sorted(definition[member])
 
 
-def test_ended_jobs_leave_the_table_by_themselves(every_stage) -> None:
-    assert tables(every_stage)["jobs"]["TimeToLiveSpecification"] == {
-        "AttributeName": TTL_ATTRIBUTE,
-        "Enabled": True,
-    }
-
-
 def test_nobody_outside_reaches_the_bucket_and_nobody_without_tls(every_stage) -> None:
     (bucket,) = every_stage.properties("AWS::S3::Bucket")
     (policy,) = every_stage.properties("AWS::S3::BucketPolicy")
@@ -78,15 +74,94 @@ def test_the_buckets_name_holds_account_and_region_as_names_are_taken_worldwide(
     assert resolved(bucket["BucketName"]) == f"laneway-prod-{ACCOUNT}-{REGION}"
 
 
-def test_objects_outlive_every_job_that_may_name_them_and_no_longer(every_stage) -> None:
-    (bucket,) = every_stage.properties("AWS::S3::Bucket")
-    rules = {rule["Id"]: rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
+def rules_of(synthesized) -> dict[str, dict]:
+    (bucket,) = synthesized.properties("AWS::S3::Bucket")
+    return {rule["Id"]: rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
 
-    longest_s = JOB_TTL_S_MAX + every_stage.stage.queue_lane.retention_s
+
+def test_objects_outlive_every_job_that_may_name_them_and_no_longer(every_stage) -> None:
+    rules, kept = rules_of(every_stage), every_stage.stage.retention
+
+    longest_s = JOB_TTL_S_MAX + kept.jobs_s
     for name in ("inputs", "results", "uploads", "batches"):
         assert rules[name]["Prefix"] == f"{name}/"
         assert rules[name]["ExpirationInDays"] == longest_s // 86_400 == 14
     assert rules["unfinished"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 2}
+
+
+def test_each_kind_of_data_is_kept_for_as_long_as_the_stage_says(synthesize) -> None:
+    kept = Retention(
+        jobs_days=3, inputs_days=8, results_days=2, uploads_days=9, batches_days=10,
+        old_versions_days=4, logs_days=5,
+    )  # fmt: skip
+
+    found = synthesize(dataclasses.replace(DEV, retention=kept))
+
+    rules = rules_of(found)
+    named = ("inputs", "results", "uploads", "batches")
+    assert [rules[name]["ExpirationInDays"] for name in named] == [8, 2, 9, 10]
+    assert [rules[name]["NoncurrentVersionExpiration"] for name in named] == [
+        {"NoncurrentDays": 4}
+    ] * 4
+    told = [
+        settings["JOB_RETENTION_S"]
+        for function in found.properties("AWS::Lambda::Function")
+        if "JOB_RETENTION_S" in (settings := function.get("Environment", {}).get("Variables", {}))
+    ]
+    assert len(told) >= 4
+    assert set(told) == {str(3 * 86_400)}
+    groups = found.properties("AWS::Logs::LogGroup")
+    assert {group["RetentionInDays"] for group in groups} - {1} >= {5}
+
+
+@pytest.mark.parametrize("table", ["jobs", "batches"])
+def test_rows_go_by_time_to_live(every_stage, table) -> None:
+    live = tables(every_stage)[table]["TimeToLiveSpecification"]
+    assert live == {"AttributeName": TTL_ATTRIBUTE, "Enabled": True}
+
+
+def test_what_is_overwritten_or_removed_stays_for_a_day_and_its_marker_no_longer(
+    every_stage,
+) -> None:
+    (bucket,) = every_stage.properties("AWS::S3::Bucket")
+    rules = rules_of(every_stage)
+
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    for name in ("inputs", "results", "uploads", "batches"):
+        assert rules[name]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
+    assert rules["markers"]["ExpiredObjectDeleteMarker"] is True
+
+
+def test_the_bucket_takes_no_signature_older_than_a_quarter_of_an_hour_and_only_sigv4(
+    every_stage,
+) -> None:
+    (policy,) = every_stage.properties("AWS::S3::BucketPolicy")
+    found = {s["Sid"]: s for s in policy["PolicyDocument"]["Statement"] if "Sid" in s}
+
+    old = found["OldSignature"]
+    assert (old["Effect"], old["Action"], old["Principal"]) == ("Deny", "s3:*", {"AWS": "*"})
+    assert old["Condition"] == {"NumericGreaterThan": {"s3:signatureAge": "900000"}}
+    assert found["OldWayToSign"]["Condition"] == {
+        "StringNotEqualsIfExists": {"s3:signatureversion": "AWS4-HMAC-SHA256"}
+    }
+    assert PRESIGNED_S_MAX == UPLOAD_S == PRESIGNED_S == 900
+
+
+@pytest.mark.parametrize(
+    ("days", "said"),
+    [
+        ({"inputs_days": 7}, "inputs_days is 7; a job may wait for 7 days"),
+        ({"uploads_days": 1}, "uploads_days is 1"),
+        ({"batches_days": 0}, "batches_days is 0"),
+        ({"results_days": 0}, "results_days is 0; write 1 or more"),
+        ({"jobs_days": 0}, "jobs_days is 0"),
+        ({"old_versions_days": 0}, "old_versions_days is 0"),
+        ({"audit_days": 3654}, "audit_days is 3654; CloudWatch Logs offers"),
+    ],
+)
+def test_a_retention_that_would_lose_a_jobs_input_or_is_not_offered_is_refused(days, said) -> None:
+    with pytest.raises(StageError, match=said):
+        Retention(**days)
 
 
 def test_prod_keeps_tables_key_and_bucket_when_the_stack_goes(prod) -> None:
