@@ -6,6 +6,7 @@ validated again here, and reading it needs neither Pydantic nor numpy.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -65,11 +66,25 @@ class ModelVersion:
     stacking_tolerance: float | None
     pad: Mapping[str, float] = field(default_factory=dict)
     """Filler by graph input, where the model declares it and padding was found to hold."""
+    digest: str = field(init=False)
+    """What audit records name the version's files by: see `version_digest`."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", version_digest(self.files))
 
     @property
     def size_bytes(self) -> int:
         """Bytes of all its files."""
         return sum(file.size_bytes for file in self.files)
+
+
+def version_digest(files: Iterable[FileSpec]) -> str:
+    """Hex SHA-256 of the one file; of several, that of the lines which `sha256sum` prints for them."""
+    listed = [(file.sha256, file.path) for file in files]
+    if len(listed) == 1:
+        return listed[0][0]
+    lines = "".join(f"{sha256}  {path}\n" for sha256, path in listed)
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
