@@ -1,4 +1,4 @@
-"""Jobs of gpu models through the whole service, as a user's own test has it."""
+"""Jobs of gpu models through the whole service: as a user's own test has it, and over RabbitMQ by the real worker."""
 
 from __future__ import annotations
 
@@ -7,15 +7,28 @@ import json
 import pytest
 
 from cli.testing import start_service
+from tests.fixtures.brokered import start_carried_service
 from tests.fixtures.worker_desk import write_heavy_models
+
+pytestmark = pytest.mark.rabbitmq
 
 REQUEST = {"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1.0, 2.5]}]}
 JOB = {"model": "scale", "input": REQUEST}
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory):
-    with start_service(write_heavy_models(tmp_path_factory.mktemp("gpu") / "models")) as running:
+def models(tmp_path_factory):
+    return write_heavy_models(tmp_path_factory.mktemp("gpu") / "models")
+
+
+@pytest.fixture(scope="module", params=["sqs", "rabbitmq"])
+def service(request, models, tmp_path_factory):
+    if request.param == "sqs":
+        started = start_service(models)
+    else:
+        url = request.getfixturevalue("rabbitmq").url
+        started = start_carried_service(models, url, tmp_path_factory.mktemp("carried"))
+    with started as running:
         yield running
 
 

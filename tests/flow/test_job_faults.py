@@ -12,6 +12,9 @@ import pytest
 from cli.testing import start_service
 from shared.jobs.clock import system_clock
 from shared.results.dynamodb import DynamoJobStore
+from tests.fixtures.brokered import CarriedService, start_carried_service
+
+pytestmark = pytest.mark.rabbitmq
 
 X = {"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1.0, 2.0]}
 JOB = {"model": "scale", "input": {"inputs": [X]}}
@@ -22,10 +25,24 @@ LARGE = {
 CANARY = "canary-in-the-job"
 
 
-@pytest.fixture
-def service(small_models):
-    with start_service(small_models) as service:
+@pytest.fixture(params=["sqs", "rabbitmq"])
+def service(request, small_models, tmp_path):
+    """One of its own, of which a test may take parts away."""
+    if request.param == "sqs":
+        started = start_service(small_models)
+    else:
+        url = request.getfixturevalue("rabbitmq").url
+        started = start_carried_service(small_models, url, tmp_path)
+    with started as service:
         yield service
+
+
+def lose_broker(service):
+    if isinstance(service, CarriedService):
+        service.lose_broker()
+    else:
+        url = service.resources.queues["shared"]["async"]
+        service.resources.sqs.delete_queue(QueueUrl=url)
 
 
 def store(service):
@@ -53,8 +70,7 @@ def test_fifty_posts_at_once_with_one_key_make_one_job_and_one_message(service):
 
 
 def test_without_the_broker_a_job_is_accepted_and_waits_in_the_outbox(service):
-    url = service.resources.queues["shared"]["async"]
-    service.resources.sqs.delete_queue(QueueUrl=url)
+    lose_broker(service)
     answer = service.request("POST", "/v2/jobs", body=JOB)
     assert answer.status == 202
     [row] = store(service).unsent(before=system_clock() + 1, limit=10)

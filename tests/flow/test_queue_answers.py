@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.fixtures.job_desk import Desk
+pytestmark = pytest.mark.rabbitmq
 
 MODELS = Path(__file__).parents[2] / "models"
 MODEL = "breast-cancer"
 
 
 @pytest.fixture
-def desk():
-    return Desk(MODELS)
+def desk(make_desk):
+    return make_desk(MODELS)
 
 
 def bodies(rows_each):
@@ -56,7 +56,8 @@ def test_stacked_a_job_answers_the_realtime_values_within_the_model_s_tolerance(
 
     tolerance = desk.catalog.find(MODEL, version)[1].stacking_tolerance
     assert tolerance is not None
-    assert max(desk.row(key).facts.rows_stacked for key in keys) == min(10, len(keys))
+    most = max(desk.row(key).facts.rows_stacked for key in keys)
+    assert 1 < most <= len(keys)
     for key, body in zip(keys, sent, strict=True):
         got, expected = (
             outputs(desk.result(key)),
