@@ -63,7 +63,7 @@ lock: environment ## lock what pyproject.toml and the layers ask for: make lock 
 	$(COMPILE) --all-extras --group dev --group bench --output-file requirements/dev.txt pyproject.toml
 	$(COMPILE) --constraints requirements/dev.txt --output-file requirements/bootstrap.txt requirements/bootstrap.in
 	$(COMPILE) --output-file requirements/emulator.txt requirements/emulator.in
-	for folder in layers/*/ functions/send/; do $(COMPILE) --constraints requirements/dev.txt --output-file $${folder}requirements.txt $${folder}requirements.in; done
+	for folder in layers/*/ functions/send/ functions/authorizer/; do $(COMPILE) --constraints requirements/dev.txt --output-file $${folder}requirements.txt $${folder}requirements.in; done
 	for device in cuda cpu; do $(COMPILE) --constraints requirements/dev.txt --output-file gpu_workers/requirements-$$device.txt gpu_workers/requirements-$$device.in; done
 
 # What `setup` makes. Each step leaves a stamp, so that a warm start skips it; an environment whose

@@ -38,7 +38,7 @@ def build_assets(repository: Repository, context: BuildContext, *, stage: Stage)
     return Assets(
         pools=pools,
         ingress=build_ingress(repository, context),
-        authorizer=build_function("authorizer", context),
+        authorizer=build_function("authorizer", context, with_lock=False),
         sweeper=build_function("sweeper", context),
         webhooks=build_function("webhooks", context),
         batch_splitter=build_function(
@@ -106,12 +106,20 @@ def build_ingress(repository: Repository, context: BuildContext) -> Asset:
 
 
 def build_function(
-    name: str, context: BuildContext, written: Mapping[str, bytes] | None = None
+    name: str,
+    context: BuildContext,
+    written: Mapping[str, bytes] | None = None,
+    *,
+    with_lock: bool = True,
 ) -> Asset:
-    """The package of a function that runs no models: its sources, what they import, and its own lock."""
+    """The package of a function that runs no models: its sources, what they import, and its own lock.
+
+    `with_lock`: False where the stage asks nothing of the function that the lock is for.
+    """
     lock = PROJECT / "functions" / name / "requirements.txt"
     content = Content(
-        written=dict(written or {}), requirements=lock.read_text() if lock.is_file() else ""
+        written=dict(written or {}),
+        requirements=lock.read_text() if with_lock and lock.is_file() else "",
     )
     _add_sources(content, f"functions/{name}/handler.py")
     return build_package(name, content, context)
