@@ -21,6 +21,10 @@
     |   +-- GoneError ................. 410 gone: the job ended without a result, or it was removed
     |   +-- TooLargeError ............. 413 too_large: the body, or the answer to it
     |   +-- MediaTypeError ............ 415 unsupported_media_type
+    |   +-- LimitError ................ 429 limited: more than the tenant may ask for now
+    |   |   +-- RateLimitedError ...... 429 rate_limited: more calls a second
+    |   |   +-- QuotaUsedError ........ 429 quota_used: more bytes a day
+    |   |   +-- TooManyJobsError ...... 429 too_many_jobs: more jobs that have not ended
     +-- ServiceError .................. ours (5xx)
         +-- InternalError ............. 500 internal_error: a defect of ours
         +-- TransformFailedError ...... 500 transform_failed: the model's own transform broke
@@ -40,7 +44,14 @@ values beyond the one that is wrong, a key, or a path of the machine.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ERROR_LENGTH_MAX: Final = 2000
+"""Characters of a message, which may quote its caller: a refusal is never a large answer."""
+ERROR_FIELD_LENGTH_MAX: Final = 300
 
 
 class LanewayError(Exception):
@@ -51,9 +62,9 @@ class LanewayError(Exception):
     retryable: ClassVar[bool] = False
 
     def __init__(self, message: str, *, field: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.field = field
+        self.message = message if len(message) <= ERROR_LENGTH_MAX else _cut(message)
+        self.field = None if field is None else field[:ERROR_FIELD_LENGTH_MAX]
+        super().__init__(self.message)
 
     def body(self, request_id: str | None = None) -> dict[str, str]:
         """The JSON body of the answer: the protocol's `error` and further members beside it."""
@@ -63,6 +74,11 @@ class LanewayError(Exception):
         if request_id is not None:
             members["request_id"] = request_id
         return members
+
+
+def _cut(message: str) -> str:
+    """Short enough to be answered, stored in a row, and sent on: what is quoted may be megabytes."""
+    return f"{message[: ERROR_LENGTH_MAX - 1]}…"
 
 
 class CallerError(LanewayError):
@@ -198,6 +214,36 @@ class MediaTypeError(CallerError):
 
     status = 415
     code = "unsupported_media_type"
+
+
+class LimitError(CallerError):
+    """More than the tenant's limits allow for now; `headers` say when to call again and what is left."""
+
+    status = 429
+    code = "limited"
+    retryable = True
+
+    def __init__(self, message: str, *, headers: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.headers = headers
+
+
+class RateLimitedError(LimitError):
+    """More calls a second than the tenant may make."""
+
+    code = "rate_limited"
+
+
+class QuotaUsedError(LimitError):
+    """The tenant has sent as many bytes as it may on one day."""
+
+    code = "quota_used"
+
+
+class TooManyJobsError(LimitError):
+    """As many of the tenant's jobs as it may have are waiting or running."""
+
+    code = "too_many_jobs"
 
 
 class ServiceError(LanewayError):

@@ -64,9 +64,6 @@ OUTPUT_BYTES_MAX: Final = 256 * MIB
 """Memory of one output tensor of a request."""
 OUTPUT_JSON_BYTES_MAX: Final = 64 * MIB
 """As that, where it is to be written as JSON, which takes several times the memory."""
-ERROR_LENGTH_MAX: Final = 2000
-"""Characters of an error's message, which may quote the caller: a refusal is never a large answer."""
-ERROR_FIELD_LENGTH_MAX: Final = 300
 PREFER_LENGTH_MAX: Final = 1024
 """Characters of a Prefer header that are read: reading takes time with the square of its length."""
 REQUEST_TENSORS_MAX: Final = 256

@@ -9,9 +9,10 @@ from pydantic import ValidationError
 
 from shared.errors import InvalidRequestError
 from shared.jobs.submission import job_refusal
+from shared.limits import CONTROL_BODY_BYTES_MAX
 from shared.schema.status import JobStatus
 from shared.schema.upload import UploadRequest
-from shared.schema.wire import parse_json
+from shared.schema.wire import open_body, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,8 +75,21 @@ def status(text: str | None) -> str | None:
     return text
 
 
-def max_bytes(body: bytes) -> int:
-    """How large an upload may be: as its body asks, else what an input may have."""
+def control_body(request: HttpRequest) -> bytes | memoryview:
+    """The body of a call that carries no tensors, without its Content-Encoding.
+
+    Raises `TooLargeError` past `CONTROL_BODY_BYTES_MAX`, `MalformedBodyError` or `MediaTypeError`.
+    """
+    return open_body(
+        request.body,
+        content_encoding=request.headers.get("content-encoding"),
+        max_decoded_bytes=CONTROL_BODY_BYTES_MAX,
+    ).json
+
+
+def max_bytes(request: HttpRequest) -> int:
+    """How large an upload may be: as the body asks, else what an input may have."""
+    body = bytes(control_body(request))
     try:
         return UploadRequest.model_validate(parse_json(body) if body.strip() else {}).max_bytes
     except ValidationError as error:

@@ -12,10 +12,9 @@ from functions.ingress import asked
 from shared.errors import InvalidRequestError, JobNotFoundError
 from shared.jobs.batches.page import batch_list, batch_page
 from shared.jobs.submission import job_refusal
-from shared.limits import DECODED_BODY_BYTES_MAX, PRESIGNED_S_MAX
+from shared.limits import PRESIGNED_S_MAX
 from shared.results.batches import BatchKey
 from shared.schema.batch import BatchSubmission
-from shared.schema.compression import inflate
 from shared.schema.wire import JSON_TYPE, parse_json
 
 if TYPE_CHECKING:
@@ -90,13 +89,8 @@ class BatchCalls:
 
 
 def _read(request: HttpRequest) -> BatchSubmission:
-    body = inflate(
-        request.body,
-        content_encoding=request.headers.get("content-encoding", ""),
-        max_decoded_bytes=DECODED_BODY_BYTES_MAX,
-    )
     try:
-        return BatchSubmission.model_validate(parse_json(body))
+        return BatchSubmission.model_validate(parse_json(asked.control_body(request)))
     except ValidationError as error:
         raise job_refusal(error) from error
 

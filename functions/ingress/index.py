@@ -4,29 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import orjson
-
-from functions.ingress import descriptions
-from shared.errors import InvalidRequestError, MalformedBodyError
+from functions.ingress import asked, descriptions
+from shared.errors import InvalidRequestError
+from shared.schema.wire import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from functions.api_gateway import HttpRequest
     from functions.ingress.readiness import Health
     from shared.catalog import Catalog, Model
 
 REALTIME: Final = "realtime"
 
 
-def read_only_ready(body: bytes) -> bool:
+def read_only_ready(request: HttpRequest) -> bool:
     """The `ready` member of an index request; an empty body asks for all."""
-    if not body:
+    if not request.body:
         return False
-    try:
-        asked = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise MalformedBodyError(f"the body is not JSON: {error}") from error
-    ready = asked.get("ready", False) if isinstance(asked, dict) else None
+    filters = parse_json(asked.control_body(request))
+    ready = filters.get("ready", False) if isinstance(filters, dict) else None
     if not isinstance(ready, bool):
         raise InvalidRequestError("expected an object with ready: true or false", field="ready")
     return ready

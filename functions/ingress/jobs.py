@@ -72,7 +72,7 @@ class JobCalls:
 
     def upload(self, request: HttpRequest) -> Response:
         """`POST /v2/uploads`."""
-        max_bytes = asked.max_bytes(request.body)
+        max_bytes = asked.max_bytes(request)
         uri, expires_at, place = self._jobs.upload(request.tenant, max_bytes=max_bytes)
         upload = Upload(
             uri=uri,

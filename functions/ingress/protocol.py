@@ -91,7 +91,7 @@ class ProtocolCalls:
 
     def index(self, request: HttpRequest, **_: str | None) -> Response:
         """Every served version with its state."""
-        only_ready = read_only_ready(request.body)
+        only_ready = read_only_ready(request)
         return json_response(list_index(self._catalog, self._pool_healths(), only_ready=only_ready))
 
     def infer(self, request: HttpRequest, model: str, version: str | None) -> Response:

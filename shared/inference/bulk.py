@@ -20,6 +20,7 @@ from shared.inference.datatypes import ARRAY_TYPES
 from shared.inference.encoder import Heading, Wanted
 from shared.inference.finite import FLOATS, all_finite
 from shared.inference.plain import plain_shape
+from shared.limits import OUTPUT_JSON_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,6 +126,8 @@ class Bulk:
         for output, wanted in zip(outputs, self._wanted, strict=True):
             if output.shape[:1] != (requests * rows,) or not output.size:
                 return None
+            if output.nbytes > OUTPUT_JSON_BYTES_MAX:
+                return None  # written one by one, or refused
             flat = np.ascontiguousarray(output).reshape(requests, -1)
             text = orjson.dumps(flat, option=orjson.OPT_SERIALIZE_NUMPY)
             if b"null" in text:  # NaN or an infinity

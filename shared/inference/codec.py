@@ -21,7 +21,7 @@ from shared.inference import refusals
 from shared.inference.datatypes import ARRAY_TYPES
 from shared.inference.finite import FLOATS, all_finite, first_non_finite, first_overflow
 from shared.inference.layout import flatten, objects, raw_shape, split_elements
-from shared.limits import TENSOR_BYTES_MAX, TENSOR_ELEMENTS_MAX
+from shared.limits import BYTES_ELEMENT_BYTES, TENSOR_BYTES_MAX, TENSOR_ELEMENTS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +65,9 @@ class InputCodec:
         self._typecode = self._kind.typecode
         self._text = text
         self._check_finite = spec.datatype in FLOATS
-        self._elements_max = min(TENSOR_ELEMENTS_MAX, TENSOR_BYTES_MAX // self._kind.item_bytes)
+        is_text = spec.datatype == "BYTES"
+        item_bytes = BYTES_ELEMENT_BYTES if is_text else self._kind.item_bytes
+        self._elements_max = min(TENSOR_ELEMENTS_MAX, TENSOR_BYTES_MAX // item_bytes)
         self.counts: dict[tuple[int, ...], int] = {}
         """Elements of shapes that were checked against the signature."""
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from pydantic_core import to_json
 
-from shared.errors import InvalidRequestError, NonFiniteOutputError
+from shared.errors import InvalidRequestError, NonFiniteOutputError, TooLargeError
 from shared.inference.finite import FLOATS, all_finite
 from shared.inference.layout import join_elements
+from shared.limits import MIB, OUTPUT_BYTES_MAX, OUTPUT_JSON_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,13 +90,16 @@ def encode(answer: Answer) -> tuple[bytes, list[bytes]]:
     """The JSON part and the binary outputs in their order, for `shared.schema.wire.join_answer`.
 
     Raises NonFiniteOutputError for a JSON output with NaN or an infinity that the model does not
-    allow, InvalidRequestError for BYTES in JSON that are not UTF-8.
+    allow, InvalidRequestError for BYTES in JSON that are not UTF-8, TooLargeError for an output
+    that would fill the memory once it is written.
     """
     text = [answer.heading.text]
     if answer.id is not None:
         text += (b',"id":', orjson.dumps(answer.id))
     tails: list[bytes] = []
     for wanted, array in zip(answer.wanted, answer.arrays):  # noqa: B905  of equal length by contract
+        if array.nbytes > OUTPUT_JSON_BYTES_MAX:
+            check_output_size(array, wanted)
         shape = array.shape
         text.append(wanted.openings.get(shape) or wanted.open(shape))
         if wanted.numeric and not answer.with_infinities:
@@ -112,6 +116,18 @@ def encode(answer: Answer) -> tuple[bytes, list[bytes]]:
     if header.find(b"null") >= 0 and not answer.with_infinities and _non_finite_outputs(answer):
         return encode(_allowed(answer))
     return header, tails
+
+
+def check_output_size(array: NDArray[Any], wanted: Wanted) -> None:
+    """Refuse an output that is too large for its form before it is written; raises TooLargeError."""
+    limit_bytes = OUTPUT_BYTES_MAX if wanted.binary else OUTPUT_JSON_BYTES_MAX
+    if array.nbytes > limit_bytes:
+        form = "binary" if wanted.binary else "JSON"
+        raise TooLargeError(
+            f"output {wanted.spec.name!r} has {array.nbytes // MIB} MiB, at most "
+            f"{limit_bytes // MIB} are sent as {form}; send fewer rows in a request, or ask for "
+            "binary outputs (binary_data_output)"
+        )
 
 
 def _allowed(answer: Answer) -> Answer:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import orjson
 
 from shared.inference.datatypes import ARRAY_TYPES
-from shared.inference.encoder import NUMPY
-from shared.limits import REQUEST_ID_LENGTH_MAX
+from shared.inference.encoder import NUMPY, check_output_size
+from shared.limits import OUTPUT_JSON_BYTES_MAX, REQUEST_ID_LENGTH_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,7 +87,7 @@ class Plain:
     def answer(self, body: Any, deadline_s: float) -> PlainAnswer | None:
         """The answer to a parsed body; None where it has to go the ordinary way.
 
-        Raises what `ModelSession.run` raises. `deadline_s`: on the clock of `time.monotonic`.
+        Raises what `ModelSession.run` raises, and TooLargeError. `deadline_s`: on the clock of `time.monotonic`.
         """
         if body.__class__ is not dict:
             return None
@@ -104,6 +104,8 @@ class Plain:
         if request_id is not None:
             text += (b',"id":', orjson.dumps(request_id))
         for wanted, result in zip(self._wanted, results):  # noqa: B905  of equal length by contract
+            if result.nbytes > OUTPUT_JSON_BYTES_MAX:
+                check_output_size(result, wanted)
             shape = result.shape
             text += (
                 wanted.openings.get(shape) or wanted.open(shape),

@@ -17,7 +17,8 @@ from shared.inference.batching import Stacker
 from shared.inference.bulk import Bulk
 from shared.jobs.steps import note_run
 from shared.jobs.work import Answered
-from shared.schema.wire import JSON_BYTES_MAX, JSON_TYPE
+from shared.limits import COLUMN_BYTES_MAX, JSON_CONTAINERS_MAX
+from shared.schema.wire import JSON_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -120,9 +121,15 @@ def _told_apart(bulk: Bulk, loaded: Iterable[Loaded]) -> tuple[Iterable[Column],
     rest: list[Loaded] = []
     alike: dict[Shapes, Column] = {}
     shapes_of, loads = bulk.shapes, orjson.loads
+    kept_bytes = 0
     for work, data in loaded:
         shapes = None
-        if work.row.input.header_length is None and len(data) <= JSON_BYTES_MAX:
+        size_bytes = len(data)
+        if (
+            work.row.input.header_length is None
+            and size_bytes <= JSON_CONTAINERS_MAX  # what is longer is looked at before it is parsed
+            and kept_bytes + size_bytes <= COLUMN_BYTES_MAX
+        ):
             try:
                 body = loads(data)
             except orjson.JSONDecodeError:
@@ -135,6 +142,7 @@ def _told_apart(bulk: Bulk, loaded: Iterable[Loaded]) -> tuple[Iterable[Column],
         column = alike.get(shapes)
         if column is None:
             column = alike[shapes] = Column(shapes, [], [], [])
+        kept_bytes += size_bytes
         column.works.append(work)
         column.inputs.append(data)
         column.bodies.append(body)

@@ -7,7 +7,7 @@ one that kills the process takes no attempt of another with it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shared.jobs.columns import KnownWays
 from shared.jobs.delivery import Retry, jitter_s
@@ -15,7 +15,7 @@ from shared.jobs.ledger import Ledger
 from shared.jobs.stacking import Paces, Stacking
 from shared.jobs.taking import Taking
 from shared.jobs.work import Work, waves
-from shared.limits import DECODED_BODY_BYTES_MAX, MIB
+from shared.limits import DECODED_BODY_BYTES_MAX, WORKER_INPUTS_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from shared.jobs.delivery import Outcome
     from shared.jobs.work import Lease, Worker
     from shared.queues.protocol import Delivery
-
-INPUTS_BYTES_MAX: Final = 96 * MIB
-"""Inputs that are in memory at once, before they are decoded."""
 
 
 class JobRunner:
@@ -52,7 +49,7 @@ class JobRunner:
         held = later[:1] if not first else []
         ledger.release(later[len(held) :])
         for wave in waves(
-            first, budget_bytes=INPUTS_BYTES_MAX, unknown_bytes=DECODED_BODY_BYTES_MAX
+            first, budget_bytes=WORKER_INPUTS_BYTES_MAX, unknown_bytes=DECODED_BODY_BYTES_MAX
         ):
             stacking.run(wave)
         if held:

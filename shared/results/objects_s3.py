@@ -62,7 +62,7 @@ class S3ObjectStore:
                 at += len(piece)
                 yield piece
             if at == before:
-                raise StoreUnavailableError(f"reading {key_or_uri!r} breaks off; try again later")
+                raise StoreUnavailableError("reading an object breaks off; try again later")
 
     def writer(self, key: str, *, content_type: str) -> ObjectWriter:
         """Write an object as a stream: one call while it is small, a multipart upload after that."""

@@ -45,7 +45,7 @@ class S3PayloadStore:
             with answer["Body"] as body:
                 if answer["ContentLength"] > max_bytes:
                     raise too_large(key_or_uri, answer["ContentLength"], max_bytes)
-                return body.read()
+                return body.read(max_bytes + 1)
 
     def delete(self, key: str) -> None:
         """Remove an object."""

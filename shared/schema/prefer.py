@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
+from shared.limits import PREFER_LENGTH_MAX
+
 _PART: Final = re.compile(r'(?:[^",;]|"(?:[^"\\]|\\.)*")+|[,;]')
 _ESCAPED: Final = re.compile(r"\\(.)")
 RESPOND_ASYNC: Final = "respond-async"
@@ -23,9 +25,10 @@ def read_prefer(header: str | None) -> Preference | None:
     """None where the header does not prefer an asynchronous answer.
 
     Several headers are joined with commas, the first mention of a preference counts, a preference
-    that is not known or not well-formed is passed over: all as the RFC asks.
+    that is not known or not well-formed is passed over: all as the RFC asks. So is a header that is
+    longer than anybody's.
     """
-    if not header:
+    if not header or len(header) > PREFER_LENGTH_MAX:
         return None
     preferences = _preferences(header)
     if preferences.get(RESPOND_ASYNC) != "":

@@ -12,7 +12,12 @@ import orjson
 from pydantic_core import from_json
 
 from shared.errors import InvalidRequestError, MalformedBodyError, TooLargeError
-from shared.limits import COMPRESS_ANSWER_FROM_BYTES, DECODED_BODY_BYTES_MAX
+from shared.limits import (
+    COMPRESS_ANSWER_FROM_BYTES,
+    DECODED_BODY_BYTES_MAX,
+    JSON_BYTES_MAX,
+    JSON_CONTAINERS_MAX,
+)
 from shared.schema.compression import accepted_encoding, deflate, inflate, too_large
 from shared.schema.refusals import describe
 
@@ -26,9 +31,6 @@ HEADER_LENGTH: Final = "inference-header-content-length"
 """Header that gives the length of the JSON part, after the body's Content-Encoding is removed."""
 JSON_TYPE: Final = "application/json"
 BINARY_TYPE: Final = "application/octet-stream"
-
-JSON_BYTES_MAX: Final = DECODED_BODY_BYTES_MAX // 2
-"""Of the JSON part, decoded: parsed JSON takes up to 32 times its bytes (`[],[],...`), binary none."""
 
 _NOTHING: Final = memoryview(b"")
 _LENGTH_DIGITS_MAX: Final = 18
@@ -68,16 +70,8 @@ def open_body(
     if len(body) > max_decoded_bytes:
         raise too_large(max_decoded_bytes)
     if header_length is None:
-        frame = Frame(body, _NOTHING)
-    else:
-        frame = _cut(memoryview(body), _header_length(header_length))
-    if len(frame.json) > JSON_BYTES_MAX:
-        raise TooLargeError(
-            f"the JSON part has {len(frame.json)} bytes, more than {JSON_BYTES_MAX}; send the "
-            "tensors in binary, or fewer rows in a request",
-            field="body",
-        )
-    return frame
+        return Frame(body, _NOTHING)
+    return _cut(memoryview(body), _header_length(header_length))
 
 
 def _header_length(value: str | int) -> int:
@@ -104,8 +98,11 @@ def _cut(body: memoryview, length_bytes: int) -> Frame:
 def parse_json(data: bytes | memoryview) -> Any:
     """Parse JSON; bare NaN and Infinity are read too, since the protocol's clients write them.
 
-    Raises MalformedBodyError: empty, not UTF-8, not JSON, nested too deep, or followed by more.
+    Of a name that comes twice the last value counts. Raises MalformedBodyError: empty, not UTF-8,
+    not JSON, nested too deep, or followed by more; TooLargeError: what would fill the memory.
     """
+    if len(data) > JSON_CONTAINERS_MAX:  # shorter JSON has fewer lists than that
+        check_json_size(data)
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError as error:
@@ -115,6 +112,27 @@ def parse_json(data: bytes | memoryview) -> Any:
         if not text.strip():
             raise MalformedBodyError("the body is empty; send a JSON object") from error
         raise MalformedBodyError(f"the body is not valid JSON: {error}") from error
+
+
+def check_json_size(data: bytes | memoryview) -> None:
+    """Refuse JSON that would fill the memory once it is parsed; raises TooLargeError.
+
+    Counts brackets, in strings too: telling them apart would be parsing.
+    """
+    if len(data) > JSON_BYTES_MAX:
+        raise TooLargeError(
+            f"the JSON part has {len(data)} bytes, more than {JSON_BYTES_MAX}; send the "
+            "tensors in binary, or fewer rows in a request",
+            field="body",
+        )
+    text = bytes(data)
+    containers = text.count(b"[") + text.count(b"{")
+    if containers > JSON_CONTAINERS_MAX:
+        raise TooLargeError(
+            f"the JSON part has {containers} lists and objects, more than {JSON_CONTAINERS_MAX}; "
+            "send data as one flat list or in binary, or fewer rows in a request",
+            field="body",
+        )
 
 
 def _parse_leniently(text: bytes) -> Any:

@@ -26,6 +26,7 @@ from shared.jobs.batches.lines import (
     is_blank,
     read_line,
 )
+from shared.limits import JSON_CONTAINERS_MAX
 from shared.schema.batch import CUSTOM_ID_LENGTH_MAX
 
 if TYPE_CHECKING:
@@ -100,8 +101,11 @@ class Engine:
         endpoint, loads = self._endpoint, orjson.loads
         shapes_of = self._bulk.shapes if self._bulk.usable else _none
         for place, raw in enumerate(block.lines):
+            if raw is None or len(raw) > JSON_CONTAINERS_MAX:
+                self._read_odd(block, place, raw)
+                continue
             try:
-                line = loads(raw)  # type: ignore[arg-type]  # None is refused like any other line
+                line = loads(raw)
                 custom_id, body = line["custom_id"], line["body"]
                 plain = (
                     line["url"] == endpoint

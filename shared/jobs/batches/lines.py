@@ -8,6 +8,7 @@ import orjson
 
 from shared.errors import InvalidRequestError, LanewayError, MalformedBodyError, TooLargeError
 from shared.jobs.batches.reading import LINE_BYTES_MAX
+from shared.limits import JSON_CONTAINERS_MAX
 from shared.schema.batch import CUSTOM_ID_LENGTH_MAX
 from shared.schema.refusals import describe
 from shared.schema.wire import parse_json
@@ -39,7 +40,7 @@ class RefusedLineError(Exception):
 def read_line(raw: bytes, *, endpoint: str) -> Request | None:
     """The request in a line; None for a blank one. Raises `RefusedLineError`."""
     try:
-        line = orjson.loads(raw)
+        line = orjson.loads(raw) if len(raw) <= JSON_CONTAINERS_MAX else _leniently(raw)
     except orjson.JSONDecodeError:
         if not raw.strip():
             return None
@@ -59,6 +60,8 @@ def read_line(raw: bytes, *, endpoint: str) -> Request | None:
 
 def custom_id_of(raw: bytes) -> str | None:
     """The `custom_id` of a line that is not run, where it can be read."""
+    if len(raw) > JSON_CONTAINERS_MAX:
+        return None
     try:
         line = orjson.loads(raw)
     except orjson.JSONDecodeError:
@@ -98,9 +101,11 @@ def error_line(batch_id: str, number: int, custom_id: str | None, error: Laneway
 
 
 def _leniently(raw: bytes) -> Any:
-    """What the realtime call would read: bare NaN and infinities too."""
+    """What the realtime call would read, and no more: bare NaN and infinities too."""
     try:
         return parse_json(raw)
+    except TooLargeError as error:
+        raise RefusedLineError(error) from error
     except MalformedBodyError as error:
         message = error.message.replace("the body", "the line")
         raise RefusedLineError(MalformedBodyError(message)) from error

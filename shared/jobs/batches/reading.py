@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from shared.schema.wire import JSON_BYTES_MAX
+from shared.limits import JSON_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

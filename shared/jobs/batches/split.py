@@ -16,7 +16,7 @@ from shared.jobs.batches.dispatch import begin
 from shared.jobs.batches.facts import tell_nobody
 from shared.jobs.batches.messages import batch_message
 from shared.jobs.batches.window import opens_at
-from shared.limits import MIB
+from shared.limits import BATCH_INPUT_BYTES_MAX, MIB
 from shared.results.batches import ChunkRow, Cursor, Held, Leased, Place
 from shared.results.rows import JobFailure
 
@@ -56,6 +56,7 @@ class SplitWorker:
     """Queues of chunks by pool."""
     clock: Clock
     chunk_bytes: int = CHUNK_BYTES
+    input_bytes_max: int = BATCH_INPUT_BYTES_MAX
     told: Callable[[BatchRow], None] = tell_nobody
     """Of each batch whose input cannot be read, so that it has failed."""
 
@@ -130,6 +131,11 @@ class _Split:
     def _check(self, source: Stat) -> None:
         if not source.size_bytes:
             raise MediaTypeError("the input is empty: it should hold a line of JSON per request")
+        if source.size_bytes > self._worker.input_bytes_max:
+            raise TooLargeError(
+                f"the input has {source.size_bytes} bytes, a batch reads at most "
+                f"{self._worker.input_bytes_max}; make several batches of it"
+            )
         head = b"".join(self._worker.objects.read(self._row.input, end=4, etag=source.etag))
         for magic, name in _COMPRESSED.items():
             if head.startswith(magic):
