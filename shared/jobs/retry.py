@@ -116,6 +116,7 @@ class Retries:
             metadata=row.metadata,
             retry_of=row.key.id,
             priority=row.priority,
+            principal=row.principal,
         )
 
     def _copied(self, row: JobRow, key: JobKey) -> Payload:

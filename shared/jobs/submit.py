@@ -28,7 +28,7 @@ from shared.jobs.places import check_input_uri, input_key, upload_prefix
 from shared.jobs.signature import check_body
 from shared.limits import JOB_ATTEMPTS_MAX, PRESIGNED_S_MAX
 from shared.results.payloads import BINARY_TYPE, claim_check
-from shared.results.rows import JobKey, JobRow, Payload
+from shared.results.rows import JobKey, JobRow, Payload, changed
 from shared.routing.lane import GPU, Lane, choose_lane
 from shared.schema.wire import JSON_TYPE
 
@@ -83,17 +83,18 @@ class Jobs:
         submission: Submission,
         *,
         tenant: str,
+        principal: str = "queue",
         job_id: str | None = None,
         idempotency_key: str | None = None,
     ) -> Accepted:
-        """Accept a job, once for each id or key of a tenant.
+        """Accept a job, once for each id or key of a tenant; `principal` asks for it.
 
         Raises a `CallerError`, `ConflictError` among them, or `UnavailableError`: then no job was
         made.
         """
         now = self._clock()
         key = JobKey(tenant, job_id or _derived_id(tenant, idempotency_key) or new_id(now))
-        row = self.new_row(submission, key=key, now=now)
+        row = changed(self.new_row(submission, key=key, now=now), principal=principal)
         kept = self._store.create(row)
         if kept is None:
             return Accepted(row, created=True, sent=self._send(row))

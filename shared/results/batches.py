@@ -71,6 +71,8 @@ class BatchRow:
     ttl_at: float
     purge_at: float
     metadata: Mapping[str, str] = field(default_factory=dict)
+    principal: str = "queue"
+    """Who asked for it; `queue`: an upload or a schedule began it."""
     retry_of: str | None = None
     not_before: float = 0.0
     window: str = ""

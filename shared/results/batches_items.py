@@ -31,6 +31,7 @@ _ABOUT: Final = (
     "created_at",
     "ttl_at",
     "metadata",
+    "principal",
     "retry_of",
     "not_before",
     "window",

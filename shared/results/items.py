@@ -97,6 +97,7 @@ def from_item(item: Mapping[str, Any]) -> JobRow:
         metadata={name: value["S"] for name, value in submission["metadata"]["M"].items()},
         retry_of=_string(submission, "retry_of"),
         priority=cast("Priority", _string(submission, "priority") or "normal"),
+        principal=_string(submission, "principal") or "queue",
         unsent_at=_float(item, "hook_at") if hook_unsent else _float(item, "unsent_at"),
         due_at=_float(item, "due_at"),
     )
@@ -167,6 +168,7 @@ def _submission(row: JobRow) -> Item:
         result_alias=text(row.result_alias),
         retry_of=text(row.retry_of),
         priority=text(row.priority) if row.priority != "normal" else None,
+        principal=text(row.principal) if row.principal != "queue" else None,
         metadata=_map(**{name: text(value) for name, value in row.metadata.items()}),
     )
 

@@ -106,6 +106,8 @@ class JobRow:
     metadata: Mapping[str, str] = field(default_factory=dict)
     retry_of: str | None = None
     priority: Priority = "normal"
+    principal: str = "queue"
+    """Who asked for it, as `shared.principal` names callers; those of a queue are not told apart."""
     unsent_at: float | None = None
     """Set while a message of this row, or its webhook's event, is not confirmed by the broker."""
     due_at: float | None = None

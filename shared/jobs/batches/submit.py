@@ -83,20 +83,21 @@ class Batches:
         submission: BatchSubmission,
         *,
         tenant: str,
+        principal: str = "queue",
         batch_id: str | None = None,
         idempotency_key: str | None = None,
     ) -> AcceptedBatch:
-        """Accept a batch, once for each id or key of a tenant.
+        """Accept a batch, once for each id or key of a tenant; `principal` asks for it.
 
         Raises a `CallerError`, `ConflictError` among them, or `UnavailableError`: then there is none.
         """
         now = self._clock()
         derived = None if idempotency_key is None else _derived("k", tenant, idempotency_key)
         key = BatchKey(tenant, batch_id or derived or new_id(now))
-        return self._accept(self._new_row(submission, key, now))
+        return self._accept(replace(self._new_row(submission, key, now), principal=principal))
 
-    def retry(self, key: BatchKey) -> AcceptedBatch:
-        """A new batch of the lines that failed, once for each batch.
+    def retry(self, key: BatchKey, *, principal: str = "queue") -> AcceptedBatch:
+        """A new batch of the lines that failed, once for each batch; `principal` asks for it.
 
         Raises `NotFinishedError` for a batch that has not ended, `InvalidRequestError` for one in
         which no line failed.
@@ -127,6 +128,7 @@ class Batches:
                     ttl_at=now + wait_s,
                     purge_at=now + wait_s + self._rules.retention_s,
                     metadata=row.metadata,
+                    principal=principal,
                     retry_of=key.id,
                 )
             )
