@@ -8,9 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from shared.errors import LanewayError, StoreUnavailableError, UnavailableError
+from shared.errors import (
+    LanewayError,
+    QueueUnavailableError,
+    StoreUnavailableError,
+    UnavailableError,
+)
 from shared.jobs.concluding import conclude
-from shared.jobs.delivery import Retry, jitter_s
+from shared.jobs.delivery import Done, Retry, jitter_s
 from shared.jobs.facts import JobFacts
 from shared.jobs.ledger import Ledger
 
@@ -60,9 +65,25 @@ class Settling:
             item.work = None
 
     def conclude(self, ended: Sequence[tuple[Held, Outcome]]) -> None:
-        """Tell the queue, and drop them."""
-        self._worker.parallel.map(lambda pair: self._tell(*pair), ended)
+        """Tell the queues, in few calls what is done, and drop them."""
+        done: dict[str, list[Held]] = {}
+        others = []
+        for held, outcome in ended:
+            if isinstance(outcome, Done):
+                done.setdefault(held.queue, []).append(held)
+            else:
+                others.append((held, outcome))
+        self._worker.parallel.map(lambda item: self._acknowledge(*item), list(done.items()))
+        self._worker.parallel.map(lambda pair: self._tell(*pair), others)
         self._hand.drop(held for held, _ in ended)
+
+    def _acknowledge(self, queue: str, held: Sequence[Held]) -> None:
+        try:
+            self._queues[queue].acknowledge_many([item.delivery for item in held])
+        except QueueUnavailableError:
+            return
+        except Exception as error:  # noqa: BLE001  as below
+            self._worker.reporter.defect(error, None)
 
     def _tell(self, held: Held, outcome: Outcome) -> None:
         try:

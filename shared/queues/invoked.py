@@ -135,6 +135,10 @@ class InvokedQueue:
         """Nothing is received through a function."""
         _refuse()
 
+    def acknowledge_many(self, deliveries: Sequence[Delivery]) -> NoReturn:  # noqa: ARG002  the protocol's
+        """Nothing is received through a function."""
+        _refuse()
+
     def hand_back(self, delivery: Delivery, *, delay_s: int = 0) -> NoReturn:  # noqa: ARG002  the protocol's
         """Nothing is received through a function."""
         _refuse()

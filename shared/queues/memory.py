@@ -99,6 +99,11 @@ class MemoryQueue:
             if self._held(delivery):
                 del self._kept[delivery.message_id]
 
+    def acknowledge_many(self, deliveries: Sequence[Delivery]) -> None:
+        """Remove messages."""
+        for delivery in deliveries:
+            self.acknowledge(delivery)
+
     def hand_back(self, delivery: Delivery, *, delay_s: int = 0) -> None:
         """Make a message visible again."""
         self.extend(delivery, visibility_s=delay_s)

@@ -76,6 +76,9 @@ class Queue(Protocol):
     def acknowledge(self, delivery: Delivery) -> None:
         """Remove a message whose work is done."""
 
+    def acknowledge_many(self, deliveries: Sequence[Delivery]) -> None:
+        """Remove many messages in few calls; one that the broker does not remove comes again."""
+
     def hand_back(self, delivery: Delivery, *, delay_s: int = 0) -> None:
         """Make a message visible again after `delay_s`."""
 

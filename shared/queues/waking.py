@@ -114,6 +114,10 @@ class WakingQueue:
         """As the queue does."""
         self._queue.acknowledge(delivery)
 
+    def acknowledge_many(self, deliveries: Sequence[Delivery]) -> None:
+        """As the queue does."""
+        self._queue.acknowledge_many(deliveries)
+
     def hand_back(self, delivery: Delivery, *, delay_s: int = 0) -> None:
         """As the queue does."""
         self._queue.hand_back(delivery, delay_s=delay_s)

@@ -1,6 +1,6 @@
 """The `Queue` protocol on one queue of RabbitMQ.
 
-What never waits: `receive` with `wait_s=0`, `acknowledge`, `extend`, `hand_back` at once. What waits
+What never waits: `receive` with `wait_s=0`, `acknowledge`, `acknowledge_many`, `extend`, `hand_back` at once. What waits
 for the broker's confirm: `send`, `send_many`, `hand_back` for later, `bury`.
 """
 
@@ -107,7 +107,11 @@ class RabbitQueue:
 
     def acknowledge(self, delivery: Delivery) -> None:
         """Remove a message."""
-        self._consumer.acknowledge(delivery.receipt)
+        self._consumer.acknowledge([delivery.receipt])
+
+    def acknowledge_many(self, deliveries: Sequence[Delivery]) -> None:
+        """Remove messages, told the broker together."""
+        self._consumer.acknowledge([delivery.receipt for delivery in deliveries])
 
     def hand_back(self, delivery: Delivery, *, delay_s: int = 0) -> None:
         """Make a message visible again; for later, it waits in a retry queue, an hour at most.
@@ -121,7 +125,7 @@ class RabbitQueue:
             properties = properties_again(held, expires_s=delay)
             queue = retry_name(self.name, delay)
             self._publish(Outgoing(queue=queue, body=held.body, properties=properties))
-            self._consumer.acknowledge(delivery.receipt)
+            self._consumer.acknowledge([delivery.receipt])
 
     def extend(self, delivery: Delivery, *, visibility_s: int) -> None:
         """Keep a message from being given back by this process."""
@@ -138,7 +142,7 @@ class RabbitQueue:
             properties = properties_buried(held, reason)
             queue = dead_name(self.name)
             self._publish(Outgoing(queue=queue, body=held.body, properties=properties))
-            self._consumer.acknowledge(delivery.receipt)
+            self._consumer.acknowledge([delivery.receipt])
 
     def stop_receiving(self) -> None:
         """Stop consuming: what the broker has given ahead is others' at once, and `receive` gives none."""

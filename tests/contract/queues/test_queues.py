@@ -229,6 +229,17 @@ def test_acknowledging_twice_is_no_error(bench):
     assert bench.holds(0)
 
 
+def test_many_messages_are_acknowledged_together_and_only_those(bench):
+    bench.queue.send_many([Message(body=str(n), tenant="acme") for n in range(13)])
+    received = bench.receive(10) + bench.receive(3)
+    kept = received.pop(1)
+    bench.queue.acknowledge_many(received)
+    bench.queue.acknowledge_many(received[:2])
+    assert bench.holds(1)
+    bench.pass_time(VISIBILITY_S + 1)
+    assert [delivery.body for delivery in bench.receive()] == [kept.body]
+
+
 def test_a_message_that_was_handed_back_comes_again_at_once(bench):
     bench.queue.send("{}", tenant="acme")
     [delivery] = bench.receive()

@@ -223,6 +223,31 @@ def test_a_lost_delivery_is_held_no_more_and_what_is_done_to_it_is_done_to_nothi
         assert receive(second.queue(name))[0].receive_count == 2
 
 
+def test_messages_acknowledged_without_a_gap_are_told_by_one_frame(rabbitmq, name, queue):
+    with RabbitBroker(AmqpSettings(url=rabbitmq.url)) as consuming:
+        busy = consuming.queue(name, prefetch=64)
+        queue.send_many([Message(body=str(n), tenant="acme") for n in range(64)])
+        received = receive(busy, 64)
+        connection = consuming._consuming._pika
+        before = connection.frames_sent
+        busy.acknowledge_many(received)
+        assert eventually(lambda: connection.frames_sent > before)
+        assert connection.frames_sent - before == 1
+    assert queue.depth() == 0
+
+
+def test_what_is_held_is_not_acknowledged_with_what_came_after_it(rabbitmq, name, queue):
+    with RabbitBroker(AmqpSettings(url=rabbitmq.url)) as closing:
+        closed = closing.queue(name)
+        queue.send_many([Message(body=str(n), tenant="acme") for n in range(8)])
+        received = receive(closed, 8)
+        closed.acknowledge_many([received[n] for n in (0, 1, 3, 4)])
+        closed.acknowledge_many([received[n] for n in (7, 6)])
+    kept = {received[n].body for n in (2, 5)}
+    assert {delivery.body for delivery in receive(queue, 2)} == kept
+    assert list(queue.receive(limit=1, wait_s=0.2)) == []
+
+
 def test_a_worker_that_stops_receiving_lets_others_have_what_it_was_given_ahead(
     rabbitmq, name, queue
 ):
