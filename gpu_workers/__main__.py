@@ -47,7 +47,11 @@ def main() -> int:
         return _refuse(error)
     owner = f"{socket.gethostname()}-{os.getpid()}"
     telemetry = WorkerTelemetry(
-        stage=settings.stage, pool=settings.pool, worker=owner, log_level=settings.log_level
+        stage=settings.stage,
+        pool=settings.pool,
+        worker=owner,
+        log_level=settings.log_level,
+        digests=catalog.digests(),
     )
     try:
         with open_core(settings, catalog=catalog, owner=owner, telemetry=telemetry) as core:

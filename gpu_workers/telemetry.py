@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from shared.job_telemetry import JobTelemetry
 from shared.telemetry import NAMESPACE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 UNITS: Final = {"device_busy": "Percent", "drain_ms": "Milliseconds"}
 """Others are counts."""
@@ -16,9 +19,19 @@ UNITS: Final = {"device_busy": "Percent", "drain_ms": "Milliseconds"}
 class WorkerTelemetry(JobTelemetry):
     """Implements `Reporter` of jobs, and of what happens to the worker itself."""
 
-    def __init__(self, *, stage: str, pool: str, worker: str, log_level: str = "INFO") -> None:
-        """`worker`: names this process in every line."""
-        super().__init__(service="laneway-worker", stage=stage, pool=pool, log_level=log_level)
+    def __init__(
+        self,
+        *,
+        stage: str,
+        pool: str,
+        worker: str,
+        log_level: str = "INFO",
+        digests: Mapping[tuple[str, str], str] | None = None,
+    ) -> None:
+        """`worker`: names this process in every line; `digests` as in `JobTelemetry`."""
+        super().__init__(
+            service="laneway-worker", stage=stage, pool=pool, log_level=log_level, digests=digests
+        )
         name = f"laneway-{stage}-{pool}-worker"
         self.begin(SimpleNamespace(function_name=name, aws_request_id=worker))
 

@@ -37,6 +37,7 @@ Act = Literal[
 ACTS: Final[tuple[str, ...]] = get_args(Act)
 AUDIT: Final = "audit"
 """The member that makes a line a record."""
+INFER: Final = "infer"
 DENIED: Final = "denied"
 DENIED_STATUSES: Final = frozenset({401, 403, 429})
 OK: Final = "ok"

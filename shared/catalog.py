@@ -124,6 +124,13 @@ class Catalog:
     models: Mapping[str, Model]
     validators: Mapping[str, Any] = field(default_factory=dict)
 
+    def digests(self) -> dict[tuple[str, str], str]:
+        """The digest of each served version, by model and version."""
+        versions = (
+            version for model in self.models.values() for version in model.versions.values()
+        )
+        return {(version.model, version.version): version.digest for version in versions}
+
     def model(self, name: str) -> Model:
         """The model of this name."""
         found = self.models.get(name)

@@ -1,32 +1,49 @@
 """What a worker says of its jobs: one JSON line each, with the metrics of the queue lane in it.
 
-Nothing logged here holds a tensor, a body or an exception's message.
+The line of a job that ran, or was refused before it did, is its audit record too. Nothing logged here
+holds a tensor, a body or an exception's message.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from shared.audit import AUDIT, INFER
 from shared.batch_telemetry import CHUNK, chunk_members
 from shared.metric_lines import directive, write_line
 from shared.telemetry import RequestFacts, Telemetry
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from shared.jobs.batches.facts import ChunkFacts
     from shared.jobs.facts import JobFacts
+    from shared.results.batches import BatchRow
     from shared.results.store import JobRow
 
 DIMENSIONS: Final = [["stage", "pool", "latency_class"]]
 ENDED: Final = (("jobs", "Count"), ("job_failures", "Count"), ("attempts", "Count"))
 RAN: Final = (("queue_ms", "Milliseconds"), ("run_ms", "Milliseconds"), ("rows_stacked", "Count"))
 DUPLICATE: Final = (("duplicates", "Count"),)
+INFERRED: Final = frozenset({"succeeded", "failed", "lost"})
+"""Outcomes of which an inference is recorded; a job that another owner has by now did run here."""
 
 
 class JobTelemetry(Telemetry):
     """Implements `shared.jobs.facts.Reporter`; `begin` says which invocation the lines are of."""
 
-    def __init__(self, *, service: str, stage: str, pool: str, log_level: str = "INFO") -> None:
+    def __init__(
+        self,
+        *,
+        service: str,
+        stage: str,
+        pool: str,
+        log_level: str = "INFO",
+        digests: Mapping[tuple[str, str], str] | None = None,
+    ) -> None:
+        """`digests`: of the served versions, as `Catalog.digests` gives them."""
         super().__init__(service=service, stage=stage, pool=pool, log_level=log_level)
+        self._digests = digests or {}
         self._context: Any = None
         self._common: dict[str, Any] = {}
 
@@ -42,11 +59,23 @@ class JobTelemetry(Telemetry):
 
     def job(self, facts: JobFacts) -> None:
         """Write the job's line; at every log level, because the metrics are in it."""
-        write_line(self._logger, "job", {**self._common, **_members(facts)}, _directive(facts))
+        members = {**self._common, **_members(facts)}
+        if facts.outcome in INFERRED:
+            members |= self._audit(facts.row)
+        write_line(self._logger, "job", members, _directive(facts))
 
     def chunk(self, facts: ChunkFacts) -> None:
         """Write the line of a run of a chunk."""
-        write_line(self._logger, "chunk", {**self._common, **chunk_members(facts)}, CHUNK)
+        members = {**self._common, **chunk_members(facts)}
+        if facts.outcome != "released":
+            members |= self._audit(facts.row)
+        write_line(self._logger, "chunk", members, CHUNK)
+
+    def _audit(self, row: JobRow | BatchRow) -> dict[str, str]:
+        """What makes the line a record; without a digest where the version is served no more."""
+        members = {AUDIT: INFER, "principal": row.principal}
+        digest = self._digests.get((row.model, row.version))
+        return members if digest is None else {**members, "digest": digest}
 
     def defect(self, error: BaseException, row: JobRow | None) -> None:
         """Log an exception that nobody foresaw: its type and frames."""

@@ -48,7 +48,9 @@ def make_sources(
     told = QueueWorkerSettings(
         stage=settings.stage, pool=pool, dead_letters=resources.dead_letters[pool]
     )
-    telemetry = JobTelemetry(service="laneway-queue-worker", stage=told.stage, pool=pool)
+    telemetry = JobTelemetry(
+        service="laneway-queue-worker", stage=told.stage, pool=pool, digests=catalog.digests()
+    )
     worker = _make_worker(
         catalog,
         settings=settings,

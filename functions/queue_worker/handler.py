@@ -16,15 +16,17 @@ from shared.settings import QueueWorkerSettings
 PACKAGE: Final = Path(__file__).parents[2]
 
 _settings = QueueWorkerSettings.from_env(os.environ)
+_catalog = load_catalog(PACKAGE / "catalog.json")
 _telemetry = JobTelemetry(
     service="laneway-queue-worker",
     stage=_settings.stage,
     pool=_settings.pool,
     log_level=_settings.log_level,
+    digests=_catalog.digests(),
 )
 _worker = make_worker(
     _settings,
-    catalog=load_catalog(PACKAGE / "catalog.json"),
+    catalog=_catalog,
     package=PACKAGE,
     # Set by Lambda; absent wherever else the package is tried out.
     memory_mib=int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", LAMBDA_MEMORY_MIB_PER_VCPU)),
