@@ -1,27 +1,29 @@
 """API keys: how they look, how they are stored (as SHA-256, never as they are) and looked up.
 
-A key is shown once, when it is made. Behind the `KeyStore` protocol are a store in memory and one on
-a DynamoDB table; both pass one contract suite.
+A key is shown once, when it is made. A tenant has two active keys at most: the one that callers use and
+the one that takes its place. Behind the `KeyStore` protocol are a store in memory and one on a DynamoDB
+table (`shared.keys_dynamodb`); both pass one contract suite.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import re
 import secrets
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from shared.errors import NotFoundError
+from shared.errors import ConflictError, NotFoundError
+from shared.principal import DEFAULT_SCOPES, DEFAULT_TENANT, check_scopes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from mypy_boto3_dynamodb import DynamoDBClient
+    from collections.abc import Iterable, Sequence
 
 API_KEY_HEADER: Final = "x-api-key"
-DEFAULT_TENANT: Final = "default"
+ACTIVE_KEYS_MAX: Final = 2
+"""Of one tenant: as many as a change of keys without a pause takes."""
 _FORM: Final = re.compile(r"lw_[A-Za-z0-9_-]{43}")
 
 
@@ -36,14 +38,24 @@ class ApiKey:
     tenant: str
     name: str
     created_at: str
+    scopes: str = DEFAULT_SCOPES
+    """What the key may do, with spaces between."""
     revoked_at: str | None = None
+
+
+class KeysFullError(Exception):
+    """The tenant has as many active keys as it may."""
 
 
 class KeyStore(Protocol):
     """Where keys are kept."""
 
-    def put(self, key: ApiKey) -> None:
-        """Keep a new key; raises `ValueError` when its hash is there already."""
+    def put(self, key: ApiKey, *, instead_of: ApiKey | None = None) -> None:
+        """Keep a new key, and revoke `instead_of` in the same step, at the new key's time.
+
+        Raises `ValueError` when its hash is there already, and `KeysFullError` when its tenant has
+        `ACTIVE_KEYS_MAX` active keys besides `instead_of`.
+        """
 
     def get(self, key_hash: str) -> ApiKey | None:
         """The key of this hash, revoked or not."""
@@ -51,32 +63,61 @@ class KeyStore(Protocol):
     def all(self) -> list[ApiKey]:
         """Every key, oldest first."""
 
-    def revoke(self, key_hash: str, *, revoked_at: str) -> None:
+    def revoke(self, key: ApiKey, *, revoked_at: str) -> None:
         """Mark a key as revoked; the time of the first call stays."""
 
 
 def create_key(
-    store: KeyStore, *, tenant: str = DEFAULT_TENANT, name: str = ""
+    store: KeyStore,
+    *,
+    tenant: str = DEFAULT_TENANT,
+    name: str = "",
+    scopes: Iterable[str] = (),
 ) -> tuple[str, ApiKey]:
-    """Make a key and keep its hash; the key itself is returned here and nowhere else."""
-    secret = f"lw_{secrets.token_urlsafe(32)}"
-    key = ApiKey(
-        key_hash=hash_key(secret),
-        key_id=secrets.token_hex(8),
-        tenant=tenant,
-        name=name,
-        created_at=_now(),
-    )
-    store.put(key)
+    """Make a key and keep its hash; the key itself is returned here and nowhere else.
+
+    `scopes`: none: all but `admin`. Raises `ValueError` for a scope that there is not, and
+    `ConflictError` for a tenant that has two active keys.
+    """
+    secret, key = _new(tenant, name, check_scopes(scopes) or DEFAULT_SCOPES)
+    try:
+        store.put(key)
+    except KeysFullError as error:
+        raise ConflictError(_full(tenant, _active(store, tenant))) from error
     return secret, key
 
 
+def rotate_key(store: KeyStore, key_id: str, *, now: bool = False) -> tuple[str, ApiKey, ApiKey]:
+    """A new key with the tenant, name and scopes of this one; gives the key, the new and the old one.
+
+    Both are active until the old one is revoked; with `now`, that happens in the same step. Raises
+    `NotFoundError` for an id that no key has, `ConflictError` for a revoked one and for a tenant
+    without a place for a third key.
+    """
+    old = _find(store, key_id)
+    if old.revoked_at is not None:
+        raise ConflictError(f"key {key_id} is revoked; make another with `laneway keys create`")
+    secret, key = _new(old.tenant, old.name, old.scopes)
+    try:
+        store.put(key, instead_of=old if now else None)
+    except KeysFullError as error:
+        raise ConflictError(_full(old.tenant, _active(store, old.tenant))) from error
+    return secret, key, old
+
+
 def lookup_key(store: KeyStore, secret: str | None) -> ApiKey | None:
-    """The valid key that `secret` is, or None; a malformed one costs no call to the store."""
+    """The valid key that `secret` is, or None; a malformed one costs no call to the store.
+
+    What decides is compared in constant time. The store is asked for the hash, of which a caller can
+    neither choose nor learn the beginning.
+    """
     if secret is None or not _FORM.fullmatch(secret):
         return None
-    key = store.get(hash_key(secret))
-    return None if key is None or key.revoked_at is not None else key
+    key_hash = hash_key(secret)
+    key = store.get(key_hash)
+    if key is None or not hmac.compare_digest(key.key_hash, key_hash):
+        return None
+    return None if key.revoked_at is not None else key
 
 
 def list_keys(store: KeyStore) -> list[ApiKey]:
@@ -86,14 +127,12 @@ def list_keys(store: KeyStore) -> list[ApiKey]:
 
 def revoke_key(store: KeyStore, key_id: str) -> ApiKey:
     """Revoke a key by its id; raises `NotFoundError` for an id that no key has."""
-    key = next((key for key in store.all() if key.key_id == key_id), None)
-    if key is None:
-        raise NotFoundError(f"no key has the id {key_id!r}; `laneway keys list` shows the ids")
+    key = _find(store, key_id)
     if key.revoked_at is not None:
         return key
-    revoked = replace(key, revoked_at=_now())
-    store.revoke(key.key_hash, revoked_at=revoked.revoked_at or "")
-    return revoked
+    revoked_at = _now()
+    store.revoke(key, revoked_at=revoked_at)
+    return replace(key, revoked_at=revoked_at)
 
 
 def hash_key(secret: str) -> str:
@@ -101,8 +140,46 @@ def hash_key(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
+def _new(tenant: str, name: str, scopes: str) -> tuple[str, ApiKey]:
+    secret = f"lw_{secrets.token_urlsafe(32)}"
+    key = ApiKey(
+        key_hash=hash_key(secret),
+        key_id=secrets.token_hex(8),
+        tenant=tenant,
+        name=name,
+        created_at=_now(),
+        scopes=scopes,
+    )
+    return secret, key
+
+
+def _find(store: KeyStore, key_id: str) -> ApiKey:
+    key = next((key for key in store.all() if key.key_id == key_id), None)
+    if key is None:
+        raise NotFoundError(f"no key has the id {key_id!r}; `laneway keys list` shows the ids")
+    return key
+
+
+def _active(store: KeyStore, tenant: str) -> list[ApiKey]:
+    return [key for key in store.all() if key.tenant == tenant and key.revoked_at is None]
+
+
+def _full(tenant: str, active: Sequence[ApiKey]) -> str:
+    ids = " and ".join(key.key_id for key in active)
+    return (
+        f"tenant {tenant!r} has {ACTIVE_KEYS_MAX} active keys ({ids}), and no tenant may have more; "
+        "revoke one with `laneway keys revoke ID`, or put a new one in its place at once with "
+        "`laneway keys rotate ID --now`"
+    )
+
+
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def by_age(key: ApiKey) -> tuple[str, str]:
+    """Sorts keys, the oldest first."""
+    return key.created_at, key.key_id
 
 
 class MemoryKeyStore:
@@ -111,10 +188,15 @@ class MemoryKeyStore:
     def __init__(self) -> None:
         self._keys: dict[str, ApiKey] = {}
 
-    def put(self, key: ApiKey) -> None:
+    def put(self, key: ApiKey, *, instead_of: ApiKey | None = None) -> None:
         """Keep a new key."""
         if key.key_hash in self._keys:
             raise ValueError("a key of this hash exists")
+        others = [item for item in _active(self, key.tenant) if item != instead_of]
+        if len(others) >= ACTIVE_KEYS_MAX:
+            raise KeysFullError(key.tenant)
+        if instead_of is not None:
+            self.revoke(instead_of, revoked_at=key.created_at)
         self._keys[key.key_hash] = key
 
     def get(self, key_hash: str) -> ApiKey | None:
@@ -123,78 +205,10 @@ class MemoryKeyStore:
 
     def all(self) -> list[ApiKey]:
         """Every key, oldest first."""
-        return sorted(self._keys.values(), key=_age)
+        return sorted(self._keys.values(), key=by_age)
 
-    def revoke(self, key_hash: str, *, revoked_at: str) -> None:
+    def revoke(self, key: ApiKey, *, revoked_at: str) -> None:
         """Mark a key as revoked."""
-        key = self._keys[key_hash]
-        if key.revoked_at is None:
-            self._keys[key_hash] = replace(key, revoked_at=revoked_at)
-
-
-class DynamoKeyStore:
-    """Keys on a table with the partition key `key_hash`; `get` is one GetItem."""
-
-    def __init__(self, client: DynamoDBClient, *, table: str) -> None:
-        self._client = client
-        self._table = table
-
-    def put(self, key: ApiKey) -> None:
-        """Keep a new key."""
-        try:
-            self._client.put_item(
-                TableName=self._table,
-                Item=_to_item(key),
-                ConditionExpression="attribute_not_exists(key_hash)",
-            )
-        except self._client.exceptions.ConditionalCheckFailedException as error:
-            raise ValueError("a key of this hash exists") from error
-
-    def get(self, key_hash: str) -> ApiKey | None:
-        """The key of this hash, read consistently: a revoked key must not pass."""
-        answer = self._client.get_item(
-            TableName=self._table, Key={"key_hash": {"S": key_hash}}, ConsistentRead=True
-        )
-        item = answer.get("Item")
-        return None if item is None else _from_item(item)
-
-    def all(self) -> list[ApiKey]:
-        """Every key, oldest first; a scan, which only people at a terminal ask for."""
-        return sorted(self._scan(), key=_age)
-
-    def revoke(self, key_hash: str, *, revoked_at: str) -> None:
-        """Mark a key as revoked."""
-        self._client.update_item(
-            TableName=self._table,
-            Key={"key_hash": {"S": key_hash}},
-            UpdateExpression="SET revoked_at = if_not_exists(revoked_at, :at)",
-            ConditionExpression="attribute_exists(key_hash)",
-            ExpressionAttributeValues={":at": {"S": revoked_at}},
-        )
-
-    def _scan(self) -> Iterator[ApiKey]:
-        for page in self._client.get_paginator("scan").paginate(TableName=self._table):
-            yield from (_from_item(item) for item in page["Items"])
-
-
-def _age(key: ApiKey) -> tuple[str, str]:
-    return key.created_at, key.key_id
-
-
-def _to_item(key: ApiKey) -> dict[str, Any]:
-    members = {
-        "key_hash": key.key_hash,
-        "key_id": key.key_id,
-        "tenant": key.tenant,
-        "name": key.name,
-        "created_at": key.created_at,
-        "revoked_at": key.revoked_at,
-    }
-    return {name: {"S": value} for name, value in members.items() if value is not None}
-
-
-def _from_item(item: Mapping[str, Any]) -> ApiKey:
-    return ApiKey(**{name: value["S"] for name, value in item.items() if name in _MEMBERS})
-
-
-_MEMBERS: Final = frozenset(ApiKey.__slots__)
+        kept = self._keys[key.key_hash]
+        if kept.revoked_at is None:
+            self._keys[key.key_hash] = replace(kept, revoked_at=revoked_at)

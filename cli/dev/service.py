@@ -38,7 +38,8 @@ from cli.dev.terminal import pasted
 from cli.dev.watch import Watcher, describe
 from cli.dev.workers import live_versions, retire, workers
 from cli.models.pull import pull
-from shared.keys import API_KEY_HEADER, DynamoKeyStore, create_key
+from shared.keys import API_KEY_HEADER, create_key
+from shared.keys_dynamodb import DynamoKeyStore
 from shared.repository import RepositoryError, read_repository
 
 if TYPE_CHECKING:

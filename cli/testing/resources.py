@@ -15,7 +15,7 @@ import boto3
 from botocore.config import Config
 
 from cli.testing.lambdas import REGION
-from shared.keys import DynamoKeyStore
+from shared.keys_dynamodb import DynamoKeyStore
 from shared.results.batches_table import table_definition as batches_definition
 from shared.results.table import table_definition
 from shared.routing.lane import GPU, queues_of

@@ -23,7 +23,7 @@ from cli.testing.resources import Resources, make_resources
 from cli.testing.server import listen
 from cli.testing.workers import drain, make_sources, working
 from shared.catalog import infer_routes, parse_catalog
-from shared.keys import API_KEY_HEADER, DynamoKeyStore, create_key
+from shared.keys import API_KEY_HEADER, create_key
 from shared.repository import compile_catalog, read_repository
 from shared.routing.lane import GPU
 from shared.schema.compile import export_validators
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from cli.testing.event_source import EventSource
     from shared.catalog import Catalog
+    from shared.keys_dynamodb import DynamoKeyStore
     from shared.repository import Repository
 
 STAGE: Final = "local"

@@ -10,7 +10,7 @@ from aws_lambda_powertools import Logger
 from botocore.config import Config
 
 from functions.authorizer.authorize import make_handler
-from shared.keys import DynamoKeyStore
+from shared.keys_dynamodb import DynamoKeyStore
 from shared.settings import AuthorizerSettings
 
 # A gateway waits 10 s for its authorizer and a caller waits with it: fail early and try once more.

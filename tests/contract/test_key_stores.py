@@ -8,17 +8,18 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from shared.errors import NotFoundError
+from shared.errors import ConflictError, NotFoundError
 from shared.keys import (
     ApiKey,
-    DynamoKeyStore,
     MemoryKeyStore,
     create_key,
     hash_key,
     list_keys,
     lookup_key,
     revoke_key,
+    rotate_key,
 )
+from shared.keys_dynamodb import DynamoKeyStore
 
 
 @pytest.fixture(params=["memory", "dynamodb"])
@@ -77,7 +78,7 @@ def test_revoking_twice_keeps_the_first_time(store):
     _, key = create_key(store)
     first = revoke_key(store, key.key_id)
     assert revoke_key(store, key.key_id) == first
-    store.revoke(key.key_hash, revoked_at="9999-01-01T00:00:00.000+00:00")
+    store.revoke(key, revoked_at="9999-01-01T00:00:00.000+00:00")
     assert list_keys(store) == [first]
 
 
@@ -92,7 +93,7 @@ def test_keys_are_listed_oldest_first(store):
             ApiKey(
                 key_hash=hash_key(str(hour)),
                 key_id=str(hour),
-                tenant="default",
+                tenant=f"tenant-{hour}",
                 name="",
                 created_at=f"2026-11-21T0{hour}:00:00.000+00:00",
             )
@@ -104,3 +105,85 @@ def test_the_same_hash_cannot_be_put_twice(store):
     _, key = create_key(store)
     with pytest.raises(ValueError, match="exists"):
         store.put(key)
+
+
+def test_a_key_has_the_scopes_that_it_was_made_with_and_all_but_admin_otherwise(store):
+    plain, _ = create_key(store, tenant="plain")
+    narrow, _ = create_key(store, tenant="narrow", scopes=["read", "infer:iris"])
+    assert lookup_key(store, plain).scopes == "infer submit read"
+    assert lookup_key(store, narrow).scopes == "infer:iris read"
+
+
+def test_a_scope_that_there_is_not_makes_no_key(store):
+    with pytest.raises(ValueError, match="'write' is no scope"):
+        create_key(store, scopes=["write"])
+    assert list_keys(store) == []
+
+
+def test_a_third_active_key_of_a_tenant_is_refused_with_the_way_out(store):
+    first, second = (create_key(store, tenant="acme")[1] for _ in range(2))
+    create_key(store, tenant="globex")
+    with pytest.raises(ConflictError, match="laneway keys rotate ID --now") as refused:
+        create_key(store, tenant="acme")
+    assert first.key_id in refused.value.message
+    assert second.key_id in refused.value.message
+    assert len(list_keys(store)) == 3
+
+
+def test_a_revoked_key_leaves_its_place_to_another(store):
+    _, first = create_key(store, tenant="acme")
+    create_key(store, tenant="acme")
+    revoke_key(store, first.key_id)
+    revoke_key(store, first.key_id)
+    secret, _ = create_key(store, tenant="acme")
+    assert lookup_key(store, secret) is not None
+    with pytest.raises(ConflictError):
+        create_key(store, tenant="acme")
+
+
+def test_rotating_makes_a_key_like_the_old_one_and_leaves_that_one_active(store):
+    before, old = create_key(store, tenant="acme", name="ci", scopes=["infer"])
+    after, new, same = rotate_key(store, old.key_id)
+    assert same == old
+    assert (new.tenant, new.name, new.scopes) == ("acme", "ci", "infer")
+    assert lookup_key(store, before) == old
+    assert lookup_key(store, after) == new
+
+
+def test_rotating_now_puts_the_new_key_into_the_place_of_the_old_one(store):
+    create_key(store, tenant="acme")
+    before, old = create_key(store, tenant="acme")
+    with pytest.raises(ConflictError, match="--now"):
+        rotate_key(store, old.key_id)
+    after, new, _ = rotate_key(store, old.key_id, now=True)
+    assert lookup_key(store, before) is None
+    assert lookup_key(store, after) == new
+    assert sum(key.revoked_at is None for key in list_keys(store)) == 2
+
+
+def test_a_revoked_key_cannot_be_rotated(store):
+    _, key = create_key(store)
+    revoke_key(store, key.key_id)
+    with pytest.raises(ConflictError, match="is revoked"):
+        rotate_key(store, key.key_id)
+
+
+def test_of_two_changes_at_once_one_cannot_take_the_place_of_the_other(store):
+    """The other change comes between the look at the active keys and the write."""
+    create_key(store, tenant="acme")
+    if isinstance(store, DynamoKeyStore):
+        looked, overtaken = store._active_ids, []
+
+        def look(tenant):
+            found = looked(tenant)
+            if not overtaken:
+                overtaken.append(True)
+                create_key(DynamoKeyStore(store._client, table=store._table), tenant="acme")
+            return found
+
+        store._active_ids = look
+    else:
+        create_key(store, tenant="acme")
+    with pytest.raises(ConflictError):
+        create_key(store, tenant="acme")
+    assert len(list_keys(store)) == 2

@@ -27,7 +27,8 @@ def make_table(name):
 
 def items(client, table=TABLE):
     found = client.scan(TableName=table)["Items"]
-    return [{name: value["S"] for name, value in item.items()} for item in found]
+    keys = [{name: value["S"] for name, value in item.items()} for item in found]
+    return [key for key in keys if "key_id" in key]
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_create_prints_the_key_alone_on_stdout_and_keeps_only_its_hash(laneway, 
     assert key not in result.stderr
 
 
-@pytest.mark.parametrize("tenant", ["a/b", "", "a b", "-a", "a\nb", "x" * 65])
+@pytest.mark.parametrize("tenant", ["a/b", "", "a b", "-a", "a\nb", "x" * 129])
 def test_a_tenant_that_could_not_be_part_of_a_prefix_is_refused(laneway, table, tenant):
     result = laneway("keys", "create", "--tenant", tenant, *STAGE)
 
@@ -100,6 +101,51 @@ def test_revoke_marks_the_key_and_list_shows_it(laneway, table):
     revoked_at = items(table)[0]["revoked_at"]
     assert revoked_at in result.stderr
     assert revoked_at in laneway("keys", "list", *STAGE).stdout
+
+
+def test_a_key_gets_the_scopes_that_are_asked_for(laneway, table):
+    result = laneway("keys", "create", "--scope", "infer:scale,read", "--scope", "submit", *STAGE)
+
+    assert result.exit_code == 0, result.output
+    assert items(table)[0]["scopes"] == "infer:scale read submit"
+    assert "infer:scale read submit" in laneway("keys", "list", *STAGE).stdout
+
+
+def test_a_scope_that_there_is_not_is_refused_with_those_that_there_are(laneway, table):
+    result = laneway("keys", "create", "--scope", "write", *STAGE)
+
+    assert result.exit_code == 2
+    assert "admin" in result.stderr
+    assert items(table) == []
+
+
+def test_keys_change_without_a_pause(laneway, table):
+    """Create, rotate, revoke the old one; a third at once is refused with the commands to use."""
+    old = laneway("keys", "create", "--tenant", "acme", *STAGE).stdout.strip()
+    key_id = items(table)[0]["key_id"]
+
+    rotated = laneway("keys", "rotate", key_id, *STAGE)
+    third = laneway("keys", "create", "--tenant", "acme", *STAGE)
+    revoked = laneway("keys", "revoke", key_id, *STAGE)
+
+    assert rotated.exit_code == 0, rotated.output
+    assert rotated.stdout.strip() not in ("", old)
+    assert f"works until `laneway keys revoke {key_id}`" in rotated.stderr
+    assert third.exit_code == 1
+    assert "laneway keys rotate ID --now" in third.stderr
+    assert revoked.exit_code == 0
+    assert len(items(table)) == 2
+
+
+def test_rotating_now_revokes_the_old_key_at_once(laneway, table):
+    laneway("keys", "create", *STAGE)
+    key_id = items(table)[0]["key_id"]
+
+    result = laneway("keys", "rotate", key_id, "--now", *STAGE)
+
+    assert result.exit_code == 0, result.output
+    assert f"{key_id} is revoked" in result.stderr
+    assert [bool(item.get("revoked_at")) for item in items(table)].count(True) == 1
 
 
 @pytest.mark.usefixtures("table")
