@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from aws_cdk import App, Tags
 
+from stacks.encryption import encrypt
 from stacks.errors import SynthError
 from stacks.fleet import FleetStack
 from stacks.ingress import IngressStack
 from stacks.jobs import JobsStack
+from stacks.key import KeyStack
 from stacks.local import drop_refused
 from stacks.observability import ObservabilityStack
 from stacks.pools import PoolsStack
@@ -45,21 +47,19 @@ def compose(app: App, deployment: Deployment) -> None:
     queues = QueuesStack(app, deployment=deployment)
     storage = StorageStack(app, stage=stage)
     storage.add_stack_dependency(queues)
-    pools = PoolsStack(app, deployment=deployment, tables_key=storage.key)
+    pools = PoolsStack(app, deployment=deployment)
     pools.add_stack_dependency(storage)
-    ingress = IngressStack(
-        app, deployment=deployment, keys_table=storage.keys_table, tables_key=storage.key
-    )
+    ingress = IngressStack(app, deployment=deployment, keys_table=storage.keys_table)
     ingress.add_stack_dependency(pools)
-    jobs = JobsStack(
-        app, deployment=deployment, tables_key=storage.key, public_url=ingress.public_url
-    )
+    jobs = JobsStack(app, deployment=deployment, public_url=ingress.public_url)
     jobs.add_stack_dependency(ingress)
     if deployment.has_fleet:
-        fleet = FleetStack(app, deployment=deployment, tables_key=storage.key)
+        fleet = FleetStack(app, deployment=deployment)
         fleet.add_stack_dependency(jobs)
     watch = ObservabilityStack(app, deployment=deployment, api_id=ingress.http.api.api_id)
     watch.add_stack_dependency(ingress)
+    if stage.customer_key:
+        encrypt(app, KeyStack(app, stage=stage).key)
     if stage.emulated:
         drop_refused(app)
     Tags.of(app).add("laneway-stage", stage.name)

@@ -20,7 +20,6 @@ from stacks.parts.worker_task import Plan
 from stacks.parts.workers import Workers
 
 if TYPE_CHECKING:
-    from aws_cdk import aws_kms as kms
     from constructs import Construct
 
     from stacks.deployment import Deployment
@@ -29,9 +28,7 @@ if TYPE_CHECKING:
 class FleetStack(Stack):
     """Everything of a stage that is neither a function nor a queue."""
 
-    def __init__(
-        self, scope: Construct, *, deployment: Deployment, tables_key: kms.IKey | None
-    ) -> None:
+    def __init__(self, scope: Construct, *, deployment: Deployment) -> None:
         stage = deployment.stage
         super().__init__(
             scope,
@@ -39,7 +36,7 @@ class FleetStack(Stack):
             description=f"Laneway {stage.name}: long-lived workers, and how many there are",
         )
         layer = control_layer(self, deployment.assets.control, stage=stage)
-        scaler = fleet_scaler(self, deployment, layer=layer, tables_key=tables_key)
+        scaler = fleet_scaler(self, deployment, layer=layer)
         network = fleet_network(self, stage)
         cluster = _cluster(self, deployment, network)
         groups = {
@@ -55,7 +52,7 @@ class FleetStack(Stack):
                 network=network,
                 group=groups.get(pool),
             )
-            workers = Workers(self, plan, tables_key=tables_key)
+            workers = Workers(self, plan)
             workers.service.node.add_dependency(capacity)
             # A new service begins with one worker. The scaler, already there, sees to it within a
             # minute, so that a first deploy does not wait for a gpu.

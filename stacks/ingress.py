@@ -24,7 +24,6 @@ from stacks.parts.permissions import allow
 
 if TYPE_CHECKING:
     from aws_cdk import aws_dynamodb as dynamodb
-    from aws_cdk import aws_kms as kms
     from constructs import Construct
 
     from stacks.deployment import Deployment
@@ -46,7 +45,6 @@ class IngressStack(Stack):
         *,
         deployment: Deployment,
         keys_table: dynamodb.ITable,
-        tables_key: kms.IKey | None,
     ) -> None:
         stage = deployment.stage
         super().__init__(
@@ -55,7 +53,6 @@ class IngressStack(Stack):
             description=f"Laneway {stage.name}: the HTTP API, keys, and what answers all other calls",
         )
         self.deployment = deployment
-        self.tables_key = tables_key
         layer = control_layer(self, deployment.assets.control, stage=stage)
         authorizer = _authorizer(self, deployment, layer, keys_table)
         self.http = LanewayHttpApi(self, "Http", stage=stage, authorizer=authorizer.function)
@@ -90,8 +87,6 @@ def _authorizer(
         timeout_s=_AUTHORIZER_TIMEOUT_S,
     )
     keys_table.grant(part.role, "dynamodb:GetItem")
-    if keys_table.encryption_key is not None:  # the table decrypts with its caller's permission
-        keys_table.encryption_key.grant_decrypt(part.role)
     return part
 
 
@@ -128,7 +123,7 @@ def _ingress(
         actions=["lambda:InvokeFunction", "lambda:GetProvisionedConcurrencyConfig"],
         resources=aliases,
     )
-    allow_accepting_jobs(part, resources, stack.tables_key)
+    allow_accepting_jobs(part, resources)
     return part
 
 

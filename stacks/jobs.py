@@ -14,14 +14,13 @@ from stacks import names
 from stacks.parts.batch_functions import batch_finisher, batch_splitter
 from stacks.parts.function import LanewayFunction, control_layer, with_plugins_off
 from stacks.parts.job_resources import JobResources
-from stacks.parts.permissions import allow, allow_below, allow_invoking, allow_table
+from stacks.parts.permissions import allow, allow_below, allow_invoking
 from stacks.parts.queue_source import consume
 from stacks.parts.recurring import schedule_batches
 from stacks.parts.send_function import send_function
 from stacks.queues import WEBHOOKS_TIMEOUT_S
 
 if TYPE_CHECKING:
-    from aws_cdk import aws_kms as kms
     from aws_cdk import aws_lambda as lambda_
     from constructs import Construct
 
@@ -44,7 +43,6 @@ class JobsStack(Stack):
         scope: Construct,
         *,
         deployment: Deployment,
-        tables_key: kms.IKey | None,
         public_url: str,
     ) -> None:
         stage = deployment.stage
@@ -55,14 +53,13 @@ class JobsStack(Stack):
         )
         self.deployment = deployment
         self.resources = JobResources(self, deployment)
-        self.tables_key = tables_key
         layer = control_layer(self, deployment.assets.control, stage=stage)
         _sweeper(self, layer)
         _webhooks(self, layer, public_url)
         if stage.broker == "rabbitmq":
             send_function(self, deployment, layer=layer)
-        batch_splitter(self, deployment, layer=layer, tables_key=tables_key)
-        batch_finisher(self, deployment, layer=layer, tables_key=tables_key)
+        batch_splitter(self, deployment, layer=layer)
+        batch_finisher(self, deployment, layer=layer)
         schedule_batches(self, self.resources)
 
 
@@ -84,12 +81,11 @@ def _sweeper(stack: JobsStack, layer: lambda_.ILayerVersion) -> None:
         timeout_s=_SWEEPER_TIMEOUT_S,
     )
     table, indexes = resources.table_arn(), (UNSENT, DUE, HOOKS)
-    allow_table(
+    allow(
         part,
         "LookAfterJobs",
         actions=["dynamodb:GetItem", "dynamodb:UpdateItem"],
-        arns=[table],
-        key=stack.tables_key,
+        resources=[table],
     )
     allow(
         part,
@@ -152,12 +148,11 @@ def _webhooks(stack: JobsStack, layer: lambda_.ILayerVersion, public_url: str) -
 def _allow_webhooks(stack: JobsStack, part: LanewayFunction, queue: str) -> None:
     """As little as there is: it calls addresses that strangers choose."""
     resources, stage = stack.resources, stack.deployment.stage
-    allow_table(
+    allow(
         part,
         "ReadOneJob",
         actions=["dynamodb:GetItem"],
-        arns=[resources.table_arn()],
-        key=stack.tables_key,
+        resources=[resources.table_arn()],
     )
     secrets = stack.format_arn(
         service="ssm",

@@ -11,8 +11,10 @@ ALIAS: Final = "live"
 """The alias that callers reach; a deploy moves it to the new version."""
 METRICS_NAMESPACE: Final = "Laneway"
 
+NOTIFIERS: Final = ("cloudwatch.amazonaws.com", "budgets.amazonaws.com")
+"""The services that notify the topic of alarms."""
 
-Concern = Literal["storage", "queues", "pools", "ingress", "jobs", "fleet", "observability"]
+Concern = Literal["key", "storage", "queues", "pools", "ingress", "jobs", "fleet", "observability"]
 
 
 def stack(stage: str, concern: Concern) -> str:
@@ -168,6 +170,11 @@ def http_api(stage: str) -> str:
 def access_log_group(stage: str) -> str:
     """The log group of the HTTP API's access log."""
     return f"/laneway/{stage}/access"
+
+
+def key_alias(stage: str) -> str:
+    """The name by which the stage's own key is found, where it has one."""
+    return f"alias/laneway-{stage}"
 
 
 def alarms_topic(stage: str) -> str:

@@ -27,7 +27,6 @@ from stacks.parts.warm_alias import WarmAlias
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from aws_cdk import aws_kms as kms
     from aws_cdk import aws_lambda as lambda_
     from constructs import Construct
 
@@ -44,9 +43,7 @@ LAMBDA_AMAZON_LINUX_2023_PYTHON: Final = (3, 12)
 class PoolsStack(Stack):
     """A function for each lane that a pool's models are in, and none to pay for beside these."""
 
-    def __init__(
-        self, scope: Construct, *, deployment: Deployment, tables_key: kms.IKey | None
-    ) -> None:
+    def __init__(self, scope: Construct, *, deployment: Deployment) -> None:
         stage = deployment.stage
         super().__init__(
             scope,
@@ -69,7 +66,6 @@ class PoolsStack(Stack):
                 pool=pool,
                 feeds=feeds,
                 layers=layers,
-                tables_key=tables_key,
             )
 
 

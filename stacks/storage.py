@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from aws_cdk import ArnFormat, Aws, RemovalPolicy, Stack
-from aws_cdk import aws_kms as kms
+from aws_cdk import ArnFormat, Aws, Stack
 
 from shared.results import batches_table as batches
 from shared.results import table as jobs
@@ -33,20 +32,17 @@ class StorageStack(Stack):
             names.stack(stage.name, "storage"),
             description=f"Laneway {stage.name}: what outlives a deploy",
         )
-        self.key = _key(self, stage) if stage.customer_key else None
         self.keys_table = make_table(
             self,
             "Keys",
             stage=stage,
             definition={**_KEYS_TABLE, "TableName": names.keys_table(stage.name)},
-            key=self.key,
         )
         self.jobs_table = make_table(
             self,
             "Jobs",
             stage=stage,
             definition=jobs.table_definition(names.jobs_table(stage.name)),
-            key=self.key,
             ttl_attribute=jobs.TTL_ATTRIBUTE,
         )
         make_table(
@@ -54,7 +50,6 @@ class StorageStack(Stack):
             "Batches",
             stage=stage,
             definition=batches.table_definition(names.batches_table(stage.name)),
-            key=self.key,
             ttl_attribute=batches.TTL_ATTRIBUTE,
         )
         self.bucket = make_bucket(
@@ -68,13 +63,3 @@ class StorageStack(Stack):
                 arn_format=ArnFormat.NO_RESOURCE_NAME,
             ),
         )
-
-
-def _key(scope: Construct, stage: Stage) -> kms.Key:
-    return kms.Key(
-        scope,
-        "TablesKey",
-        description=f"Encrypts the tables of stage {stage.name}",
-        enable_key_rotation=True,
-        removal_policy=RemovalPolicy.RETAIN if stage.keep_data else RemovalPolicy.DESTROY,
-    )

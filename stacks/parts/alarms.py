@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from aws_cdk import Aws, Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -20,15 +20,13 @@ if TYPE_CHECKING:
 
     from stacks.stages import Stage
 
-_NOTIFIERS: Final = ("cloudwatch.amazonaws.com", "budgets.amazonaws.com")
-
 
 def alarms_topic(scope: Construct, stage: Stage) -> sns.ITopic:
     """The topic that the stage names, or one of its own that alarms and the budget may notify."""
     if stage.alarms.topic_arn is not None:
         return sns.Topic.from_topic_arn(scope, "Alarms", stage.alarms.topic_arn)
     topic = sns.Topic(scope, "Alarms", topic_name=names.alarms_topic(stage.name), enforce_ssl=True)
-    for service in _NOTIFIERS:
+    for service in names.NOTIFIERS:
         topic.add_to_resource_policy(
             iam.PolicyStatement(
                 sid=f"Notify{service.split('.')[0].title()}",

@@ -13,13 +13,12 @@ from shared.settings import BatchFinisherSettings, BatchSplitterSettings
 from stacks import names
 from stacks.parts.function import LanewayFunction, with_plugins_off
 from stacks.parts.job_resources import JobResources
-from stacks.parts.permissions import allow, allow_below, allow_table, objects_at
+from stacks.parts.permissions import allow, allow_below, objects_at
 from stacks.parts.queue_source import consume
 from stacks.queues import BATCH_FUNCTIONS_TIMEOUT_S
 
 if TYPE_CHECKING:
     from aws_cdk import Stack
-    from aws_cdk import aws_kms as kms
     from aws_cdk import aws_lambda as lambda_
 
     from shared.settings import JobSettings
@@ -38,7 +37,6 @@ def batch_splitter(
     deployment: Deployment,
     *,
     layer: lambda_.ILayerVersion,
-    tables_key: kms.IKey | None,
 ) -> LanewayFunction:
     """Splits what callers, schedules and uploads begin."""
     stage, resources = deployment.stage, JobResources(stack, deployment)
@@ -53,7 +51,7 @@ def batch_splitter(
         package=deployment.assets.batch_splitter,
         settings=BatchSplitterSettings(**resources.settings()),
     )
-    _allow_table(part, resources, tables_key, "dynamodb:PutItem", "dynamodb:Query")
+    _allow_table(part, resources, "dynamodb:PutItem", "dynamodb:Query")
     places = [place for found in stage.queue_lane.input_places.values() for place in found]
     allow_below(
         part,
@@ -72,7 +70,6 @@ def batch_finisher(
     deployment: Deployment,
     *,
     layer: lambda_.ILayerVersion,
-    tables_key: kms.IKey | None,
 ) -> LanewayFunction:
     """Joins files, and looks every minute after batches that somebody may have forgotten."""
     stage, resources = deployment.stage, JobResources(stack, deployment)
@@ -87,7 +84,7 @@ def batch_finisher(
         package=deployment.assets.batch_finisher,
         settings=BatchFinisherSettings(**resources.settings()),
     )
-    _allow_table(part, resources, tables_key, "dynamodb:Query")
+    _allow_table(part, resources, "dynamodb:Query")
     allow(
         part,
         "FindForgottenBatches",
@@ -145,15 +142,12 @@ def _function(
     )
 
 
-def _allow_table(
-    part: LanewayFunction, resources: JobResources, key: kms.IKey | None, *more: str
-) -> None:
-    allow_table(
+def _allow_table(part: LanewayFunction, resources: JobResources, *more: str) -> None:
+    allow(
         part,
         "KeepBatches",
         actions=["dynamodb:GetItem", "dynamodb:UpdateItem", *more],
-        arns=[resources.batches_arn()],
-        key=key,
+        resources=[resources.batches_arn()],
     )
 
 

@@ -14,12 +14,11 @@ from shared.settings import FleetScalerSettings
 from stacks import names
 from stacks.parts.function import LanewayFunction, with_plugins_off
 from stacks.parts.job_resources import CHUNKS, JobResources
-from stacks.parts.permissions import allow, allow_invoking, allow_table
+from stacks.parts.permissions import allow, allow_invoking
 from stacks.parts.table import make_table
 
 if TYPE_CHECKING:
     from aws_cdk import Stack
-    from aws_cdk import aws_kms as kms
     from aws_cdk import aws_lambda as lambda_
 
     from stacks.deployment import Deployment
@@ -35,7 +34,6 @@ def fleet_scaler(
     deployment: Deployment,
     *,
     layer: lambda_.ILayerVersion,
-    tables_key: kms.IKey | None,
 ) -> events.Rule:
     """The scaler with its table; gives the rule that starts it every minute."""
     stage, resources = deployment.stage, JobResources(stack, deployment)
@@ -54,7 +52,7 @@ def fleet_scaler(
     )
     # A wake is a hint of now: an old one, or a second try, tells nothing that the next look does not see.
     part.function.configure_async_invoke(max_event_age=Duration.seconds(60), retry_attempts=0)
-    _allow_looking(part, deployment, resources, tables_key)
+    _allow_looking(part, deployment, resources)
     _allow_deciding(stack, part, deployment)
     _hear_of_tasks(stack, part, deployment)
     return events.Rule(
@@ -97,15 +95,13 @@ def _allow_looking(
     part: LanewayFunction,
     deployment: Deployment,
     resources: JobResources,
-    tables_key: kms.IKey | None,
 ) -> None:
     pools = deployment.fleet_pools
-    allow_table(
+    allow(
         part,
         "CountLeases",
         actions=["dynamodb:Query"],
-        arns=[resources.table_arn(index=DUE)],
-        key=tables_key,
+        resources=[resources.table_arn(index=DUE)],
     )
     queues = [name for pool in pools for name in resources.sqs_queues(pool).values()]
     allow(
@@ -128,7 +124,6 @@ def _allow_deciding(stack: Stack, part: LanewayFunction, deployment: Deployment)
             "KeySchema": [{"AttributeName": "pool", "KeyType": "HASH"}],
             "AttributeDefinitions": [{"AttributeName": "pool", "AttributeType": "S"}],
         },
-        key=None,
     )
     allow(
         part,

@@ -7,25 +7,20 @@ from typing import TYPE_CHECKING
 from shared.results.batches_table import LISTED as BATCHES_LISTED
 from shared.results.table import LISTED
 from stacks import names
-from stacks.parts.permissions import allow, allow_below, allow_invoking, allow_table
+from stacks.parts.permissions import allow, allow_below, allow_invoking
 
 if TYPE_CHECKING:
-    from aws_cdk import aws_kms as kms
-
     from stacks.parts.function import LanewayFunction
     from stacks.parts.job_resources import JobResources
 
 
-def allow_accepting_jobs(
-    part: LanewayFunction, resources: JobResources, key: kms.IKey | None
-) -> None:
+def allow_accepting_jobs(part: LanewayFunction, resources: JobResources) -> None:
     """Accept jobs, answer for them, and sign places to upload to and to read results at."""
-    allow_table(
+    allow(
         part,
         "KeepJobs",
         actions=["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],
-        arns=[resources.table_arn()],
-        key=key,
+        resources=[resources.table_arn()],
     )
     allow(
         part,

@@ -16,8 +16,6 @@ from stacks.parts.acknowledge import acknowledge
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aws_cdk import aws_kms as kms
-
     from stacks.fleet_lane import RabbitMQ
     from stacks.parts.job_resources import JobResources
 
@@ -27,14 +25,6 @@ RECEIVE: Final = (
     "sqs:DeleteMessage",
     "sqs:ChangeMessageVisibility",
     "sqs:GetQueueAttributes",
-)
-_KEY_ACTIONS: Final = (
-    "kms:Decrypt",
-    "kms:DescribeKey",
-    "kms:Encrypt",
-    "kms:GenerateDataKey",
-    "kms:ReEncryptFrom",
-    "kms:ReEncryptTo",
 )
 
 
@@ -85,23 +75,6 @@ def allow_below(part: HasRole, sid: str, *, actions: Sequence[str], arns: Sequen
             reason="What is below the prefix is named after tenants and jobs, which nobody knows at "
             "synthesis; the prefix is as narrow as can be said.",
         )
-
-
-def allow_table(
-    part: HasRole,
-    sid: str,
-    *,
-    actions: Sequence[str],
-    arns: Sequence[str],
-    key: kms.IKey | None,
-) -> None:
-    """Allow these actions on a table or its indexes, and the use of the table's own key.
-
-    DynamoDB uses such a key with its caller's permission.
-    """
-    allow(part, sid, actions=actions, resources=arns)
-    if key is not None:
-        key.grant(part.role, *_KEY_ACTIONS)
 
 
 def allow_invoking(part: HasRole, resources: JobResources, functions: Sequence[str]) -> None:

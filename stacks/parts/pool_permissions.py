@@ -6,18 +6,16 @@ from typing import TYPE_CHECKING
 
 from stacks import names
 from stacks.parts.job_resources import CHUNKS
-from stacks.parts.permissions import RECEIVE, allow, allow_below, allow_table, objects_at
+from stacks.parts.permissions import RECEIVE, allow, allow_below, objects_at
 
 if TYPE_CHECKING:
-    from aws_cdk import aws_kms as kms
-
     from stacks.parts.job_resources import JobResources
     from stacks.parts.permissions import HasRole
 
 
-def allow_working(part: HasRole, resources: JobResources, pool: str, key: kms.IKey | None) -> None:
+def allow_working(part: HasRole, resources: JobResources, pool: str) -> None:
     """Run jobs and chunks of the pool, and tell who waits for them; not: receive them."""
-    _allow_jobs(part, resources, key)
+    _allow_jobs(part, resources)
     _allow_payloads(part, resources)
     _allow_queues(part, resources, pool)
     _allow_batches(part, resources, pool)
@@ -33,13 +31,12 @@ def allow_receiving(part: HasRole, resources: JobResources, queues: list[str]) -
     )
 
 
-def _allow_jobs(part: HasRole, resources: JobResources, key: kms.IKey | None) -> None:
-    allow_table(
+def _allow_jobs(part: HasRole, resources: JobResources) -> None:
+    allow(
         part,
         "RunJobs",
         actions=["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],
-        arns=[resources.table_arn()],
-        key=key,
+        resources=[resources.table_arn()],
     )
 
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from aws_cdk import Stack
-    from aws_cdk import aws_kms as kms
     from aws_cdk import aws_lambda as lambda_
 
     from shared.schema.spec import PoolSpec
@@ -92,7 +91,6 @@ class QueueWorker(Construct):
         pool: str,
         feeds: Feeds,
         layers: Sequence[lambda_.ILayerVersion],
-        tables_key: kms.IKey | None,
     ) -> None:
         super().__init__(stack, construct_id)
         stage, resources = deployment.stage, JobResources(stack, deployment)
@@ -109,7 +107,7 @@ class QueueWorker(Construct):
             memory_mib=deployment.queue_pools[pool].memory_mib,
             timeout_s=feeds.timeout_s,
         )
-        allow_working(self.part, resources, pool, tables_key)
+        allow_working(self.part, resources, pool)
         for kind, source in feeds.sources.items():
             consume(
                 self.part,

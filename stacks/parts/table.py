@@ -10,7 +10,6 @@ from aws_cdk import aws_dynamodb as dynamodb
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aws_cdk import aws_kms as kms
     from constructs import Construct
 
     from stacks.stages import Stage
@@ -28,7 +27,6 @@ def make_table(
     *,
     stage: Stage,
     definition: Mapping[str, Any],
-    key: kms.IKey | None,
     ttl_attribute: str | None = None,
 ) -> dynamodb.Table:
     """The table of these arguments of `create_table`: on demand, encrypted, restorable to any second."""
@@ -44,12 +42,7 @@ def make_table(
         point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
             point_in_time_recovery_enabled=True
         ),
-        encryption=(
-            dynamodb.TableEncryption.CUSTOMER_MANAGED
-            if key
-            else dynamodb.TableEncryption.AWS_MANAGED
-        ),
-        encryption_key=key,
+        encryption=dynamodb.TableEncryption.AWS_MANAGED,
         time_to_live_attribute=ttl_attribute,
         deletion_protection=stage.keep_data,
         removal_policy=RemovalPolicy.RETAIN if stage.keep_data else RemovalPolicy.DESTROY,

@@ -22,7 +22,6 @@ from stacks.parts.worker_task import Acting, worker_settings, worker_task
 
 if TYPE_CHECKING:
     from aws_cdk import Stack
-    from aws_cdk import aws_kms as kms
 
     from stacks.parts.fleet_network import FleetNetwork
     from stacks.parts.worker_task import Plan
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 class Workers(Acting):
     """The workers of one pool."""
 
-    def __init__(self, stack: Stack, plan: Plan, *, tables_key: kms.IKey | None) -> None:
+    def __init__(self, stack: Stack, plan: Plan) -> None:
         super().__init__(stack, f"{plan.pool}-workers")
         stage, pool = plan.stage, plan.pool
         resources = JobResources(stack, plan.deployment)
@@ -54,16 +53,14 @@ class Workers(Acting):
             "AWS_DEFAULT_REGION": Aws.REGION,
         }
         self.task = worker_task(self, plan, environment=environment, log_group=log_group)
-        _allow(self, plan, resources, tables_key)
+        _allow(self, plan, resources)
         self.service = _service(self, plan)
         _acknowledge(self)
 
 
-def _allow(
-    workers: Workers, plan: Plan, resources: JobResources, tables_key: kms.IKey | None
-) -> None:
+def _allow(workers: Workers, plan: Plan, resources: JobResources) -> None:
     stage = plan.stage
-    allow_working(workers, resources, plan.pool, tables_key)
+    allow_working(workers, resources, plan.pool)
     queues = resources.sqs_queues(plan.pool)
     if not plan.on_gpu:
         queues.pop(CHUNKS)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PROJECT = Path(__file__).parents[2]
-CONCERNS = ("storage", "queues", "pools", "ingress", "jobs", "fleet", "observability")
+CONCERNS = ("key", "storage", "queues", "pools", "ingress", "jobs", "fleet", "observability")
 
 Resource = dict[str, Any]
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.stacks.conftest import CONCERNS
+
 PROJECT = Path(__file__).parents[2]
 
 
@@ -63,8 +65,7 @@ def test_a_stage_is_synthesized_with_no_account(small_models, tmp_path) -> None:
     assert "Traceback" not in done.stderr
     templates = {path.name for path in (tmp_path / "cdk.out").glob("*.template.json")}
     assert templates == {
-        f"laneway-prod-{concern}.template.json"
-        for concern in ("storage", "queues", "pools", "ingress", "jobs", "observability")
+        f"laneway-prod-{concern}.template.json" for concern in CONCERNS if concern != "fleet"
     }
 
 

@@ -95,7 +95,9 @@ def test_queues_are_encrypted_and_take_nothing_without_tls(every_stage) -> None:
         for policy in every_stage.properties("AWS::SQS::QueuePolicy")
     ]
     for name, resource in every_stage.resources("AWS::SQS::Queue").items():
-        assert resource["Properties"]["SqsManagedSseEnabled"] is True
+        own_key = "KmsMasterKeyId" in resource["Properties"]
+        assert own_key == every_stage.stage.customer_key
+        assert resource["Properties"].get("SqsManagedSseEnabled", False) is not own_key
         statements = [s for targets, found in policies if {"Ref": name} in targets for s in found]
         assert any(
             statement["Effect"] == "Deny" and "aws:SecureTransport" in json.dumps(statement)
