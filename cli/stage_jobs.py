@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cli.output import CommandError
 from cli.stage_letters import FINISH, SPLIT, WEBHOOKS
@@ -19,9 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from shared.jobs.retry import Retries
-    from shared.queues.sqs import SqsQueue
+    from shared.queues.protocol import Queue
+    from shared.queues.rabbitmq import RabbitBroker
     from shared.results.store import JobStore
     from shared.settings import IngressSettings
+
+LETTERS_HELD: Final = 10_000
+"""Dead letters of a queue in RabbitMQ that are looked at in one command, at most."""
+HELD_S: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +38,8 @@ class DeadLetters:
     kind: str
     """The queue's latency class, or what else it carries."""
     name: str
-    queue: SqsQueue
-    source: SqsQueue
+    queue: Queue
+    source: Queue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,18 +51,41 @@ class StageJobs:
     store: JobStore
     retries: Retries
     dead_letters: tuple[DeadLetters, ...]
+    beyond: tuple[str, ...] = ()
+    """Pool and kind of queues in a RabbitMQ that was not named."""
 
 
 @contextmanager
-def open_stage(stage: str, region: str | None) -> Iterator[StageJobs]:
-    """The stage's jobs; what AWS refuses meanwhile becomes a message with the way out."""
+def open_stage(stage: str, region: str | None, *, amqp_url: str = "") -> Iterator[StageJobs]:
+    """The stage's jobs; what AWS refuses meanwhile becomes a message with the way out.
+
+    `amqp_url`: of the RabbitMQ that carries the stage's jobs, to see its dead letters.
+    """
     function = f"laneway-{stage}-ingress"
     with explained(function, stage):
         client = aws_client("lambda", stage, region)
         told = client.get_function_configuration(FunctionName=function)
     environment = told.get("Environment", {}).get("Variables", {})
-    with explained(f"jobs of stage {stage}", stage):
-        yield _opened(environment, stage, region, webhooks=_webhooks_queue(client, stage))
+    with explained(f"jobs of stage {stage}", stage), _broker(amqp_url) as broker:
+        webhooks = _webhooks_queue(client, stage)
+        yield _opened(environment, stage, region, webhooks=webhooks, broker=broker)
+
+
+@contextmanager
+def _broker(url: str) -> Iterator[RabbitBroker | None]:
+    if not url:
+        yield None
+        return
+    from shared.errors import QueueUnavailableError
+    from shared.queues.rabbitmq import AmqpSettings, RabbitBroker
+
+    try:
+        with RabbitBroker(AmqpSettings(url=url, name="laneway command")) as broker:
+            yield broker
+    except QueueUnavailableError as error:
+        raise CommandError(f"the broker of the jobs cannot be asked: {error}") from error
+    except ValueError as error:
+        raise CommandError(f"that is no address of a RabbitMQ: {error}") from error
 
 
 def _webhooks_queue(client: Any, stage: str) -> str:
@@ -70,12 +98,17 @@ def _webhooks_queue(client: Any, stage: str) -> str:
 
 
 def _opened(
-    environment: dict[str, str], stage: str, region: str | None, *, webhooks: str
+    environment: dict[str, str],
+    stage: str,
+    region: str | None,
+    *,
+    webhooks: str,
+    broker: RabbitBroker | None,
 ) -> StageJobs:
     from shared.jobs.clock import system_clock
     from shared.jobs.retry import Retries
     from shared.jobs.rules import JobRules
-    from shared.queues.sqs import SqsQueue
+    from shared.queues.opened import is_url, open_queues
     from shared.results.dynamodb import DynamoJobStore
     from shared.results.s3 import S3PayloadStore
     from shared.settings import IngressSettings
@@ -87,11 +120,10 @@ def _opened(
     store = DynamoJobStore(
         aws_client("dynamodb", stage, region), table=settings.jobs_table, clock=system_clock
     )
-    queues = {
-        (pool, kind): SqsQueue(sqs, url=url)
-        for pool, urls in settings.queues.items()
-        for kind, url in urls.items()
-    }
+    queues = open_queues(
+        settings, sqs=sqs, connect_lambda=lambda: aws_client("lambda", stage, region)
+    )
+    every = list(_every_queue(settings, webhooks))
     return StageJobs(
         tenant="default",
         store=store,
@@ -103,14 +135,20 @@ def _opened(
             clock=system_clock,
         ),
         dead_letters=tuple(
-            _dead_letters(sqs, pool=pool, kind=kind, url=url)
-            for pool, kind, url in _every_queue(settings, webhooks)
+            _dead_letters(sqs, pool=pool, kind=kind, url=place)
+            if is_url(place)
+            else _in_rabbitmq(broker, pool=pool, kind=kind, name=place)
+            for pool, kind, place in every
+            if broker is not None or is_url(place)
         ),
+        beyond=()
+        if broker is not None
+        else tuple(f"{pool}/{kind}" for pool, kind, place in every if not is_url(place)),
     )
 
 
 def _every_queue(settings: IngressSettings, webhooks: str) -> Iterator[tuple[str, str, str]]:
-    """Pool, kind and URL of each queue that has dead letters; those of the whole stage come last."""
+    """Pool, kind and place of each queue that has dead letters; those of the whole stage come last."""
     for pool, urls in settings.queues.items():
         for kind, url in urls.items():
             yield pool, kind, url
@@ -136,4 +174,14 @@ def _dead_letters(sqs: Any, *, pool: str, kind: str, url: str) -> DeadLetters:
         name=name,
         queue=SqsQueue(sqs, url=dead_url),
         source=SqsQueue(sqs, url=url),
+    )
+
+
+def _in_rabbitmq(broker: Any, *, pool: str, kind: str, name: str) -> DeadLetters:
+    return DeadLetters(
+        pool=pool,
+        kind=kind,
+        name=f"{name}-dead",
+        queue=broker.dead_letters(name, prefetch=LETTERS_HELD, visibility_s=HELD_S),
+        source=broker.queue(name),
     )

@@ -35,6 +35,14 @@ def keys_table(stage: str) -> str:
         return str(_dev_file()["tables"]["keys"])
 
 
+def broker_url(stage: str) -> str:
+    """URL of the RabbitMQ of the local service, where it carries jobs; empty of other stages."""
+    if stage != LOCAL:
+        return ""
+    with _needing_local_service():
+        return str(_dev_file().get("broker", {}).get("url", ""))
+
+
 def endpoint(stage: str, region: str | None) -> str:
     """Where a deployed stage answers, as its ingress stack says."""
     stack = f"laneway-{stage}-ingress"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -12,6 +12,8 @@ from cli.output import CommandError, answer_table, console, say
 from cli.stages import LOCAL, RegionOption, StageOption
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cli.dead_letters import Letter
     from cli.stage_jobs import DeadLetters, StageJobs
 
@@ -26,6 +28,15 @@ ClassOption = Annotated[
         "stage); default: all.",
     ),
 ]
+AmqpOption = Annotated[
+    str,
+    typer.Option(
+        envvar="LANEWAY_AMQP_URL",
+        help="The RabbitMQ of a stage whose jobs it carries, as amqps://user:password@host; "
+        "found by itself for the local service.",
+        show_default=False,
+    ),
+]
 _STAGE: Final = "-"
 """Shown as the pool of what belongs to the whole stage."""
 _SHOWN_BODY = 60
@@ -38,11 +49,10 @@ def list_(
     latency_class: ClassOption = None,
     stage: StageOption = LOCAL,
     region: RegionOption = None,
+    amqp_url: AmqpOption = "",
 ) -> None:
     """Show how many messages each dead-letter queue holds."""
-    from cli.stage_jobs import open_stage
-
-    with open_stage(stage, region) as opened:
+    with _opened(stage, region, amqp_url) as opened:
         rows = [
             (place.pool or _STAGE, place.kind, str(place.queue.depth()), place.name)
             for place in _places(opened, pool, latency_class)
@@ -58,13 +68,13 @@ def show(
     limit: Annotated[int, typer.Option(min=1, help="How many of each queue at most.")] = 20,
     stage: StageOption = LOCAL,
     region: RegionOption = None,
+    amqp_url: AmqpOption = "",
 ) -> None:
     """Show messages, how what they are about stands, and why they are here. Removes nothing."""
     from cli.dead_letters import letters
-    from cli.stage_jobs import open_stage
 
     rows: list[tuple[str, ...]] = []
-    with open_stage(stage, region) as opened:
+    with _opened(stage, region, amqp_url) as opened:
         for place in _places(opened, pool, latency_class):
             with closing(letters(opened, place, limit=limit)) as found:
                 rows += [_row(letter) for letter in found]
@@ -85,20 +95,33 @@ def redrive(
     ] = False,
     stage: StageOption = LOCAL,
     region: RegionOption = None,
+    amqp_url: AmqpOption = "",
 ) -> None:
     """Make a new job of each failed one, from its stored input; jobs that ended otherwise stay so.
 
     Events for webhooks that were not delivered are sent again, with all their attempts. May be stopped and started again: a failed job is redriven once.
     """
-    from cli.stage_jobs import open_stage
-
     done: Counter[tuple[str, str]] = Counter()
-    with open_stage(stage, region) as opened:
+    with _opened(stage, region, amqp_url) as opened:
         places = _places(opened, pool, latency_class)
         try:
             _redrive_all(opened, places, done, limit=limit, delete=delete)
         finally:
             _tell(done)
+
+
+@contextmanager
+def _opened(stage: str, region: str | None, amqp_url: str) -> Iterator[StageJobs]:
+    from cli.stage_jobs import open_stage
+    from cli.stages import broker_url
+
+    with open_stage(stage, region, amqp_url=amqp_url or broker_url(stage)) as opened:
+        if opened.beyond:
+            say(
+                f"not looked at: {', '.join(opened.beyond)}, which are in RabbitMQ; name it with "
+                "--amqp-url or LANEWAY_AMQP_URL"
+            )
+        yield opened
 
 
 def _redrive_all(

@@ -86,12 +86,17 @@ class RabbitBroker:
         )
 
     def dead_letters(
-        self, name: str, *, clock: Callable[[], float] = time.time, visibility_s: float = 60.0
+        self,
+        name: str,
+        *,
+        prefetch: int = 10,
+        visibility_s: float = 60.0,
+        clock: Callable[[], float] = time.time,
     ) -> RabbitQueue:
         """The dead-letter queue of the queue `name`."""
         return self._queue(
             dead_name(name),
-            prefetch=10,
+            prefetch=prefetch,
             visibility_s=visibility_s,
             clock=clock,
             exceeded=lambda _: False,
