@@ -25,10 +25,15 @@
     |   |   +-- RateLimitedError ...... 429 rate_limited: more calls a second
     |   |   +-- QuotaUsedError ........ 429 quota_used: more bytes a day
     |   |   +-- TooManyJobsError ...... 429 too_many_jobs: more jobs that have not ended
+    |   +-- LimitError ................ 429 limited: more than the tenant may ask for now
+    |   |   +-- RateLimitedError ...... 429 rate_limited: more calls a second
+    |   |   +-- QuotaUsedError ........ 429 quota_used: more bytes a day
+    |   |   +-- TooManyJobsError ...... 429 too_many_jobs: more jobs that have not ended
     +-- ServiceError .................. ours (5xx)
         +-- InternalError ............. 500 internal_error: a defect of ours
         +-- TransformFailedError ...... 500 transform_failed: the model's own transform broke
         +-- ModelRunError ............. 500 model_run_failed: onnxruntime gave up on a valid input
+        |   +-- ModelLimitError ....... 500 model_limit_exceeded: the run needed more memory than there is
         +-- NonFiniteOutputError ...... 500 model_output_non_finite
         +-- ModelDigestError .......... 500 model_digest_mismatch: a file is not the one that was locked
         +-- NotSupportedError ......... 501 not_supported: a call of the protocol that we do not serve
@@ -246,6 +251,36 @@ class TooManyJobsError(LimitError):
     code = "too_many_jobs"
 
 
+class LimitError(CallerError):
+    """More than the tenant's limits allow for now; `headers` say when to call again and what is left."""
+
+    status = 429
+    code = "limited"
+    retryable = True
+
+    def __init__(self, message: str, *, headers: dict[str, str]) -> None:
+        super().__init__(message)
+        self.headers = headers
+
+
+class RateLimitedError(LimitError):
+    """More calls a second than the tenant may make."""
+
+    code = "rate_limited"
+
+
+class QuotaUsedError(LimitError):
+    """The tenant has sent as many bytes as it may on one day."""
+
+    code = "quota_used"
+
+
+class TooManyJobsError(LimitError):
+    """As many of the tenant's jobs as it may have are waiting or running."""
+
+    code = "too_many_jobs"
+
+
 class ServiceError(LanewayError):
     """The failure is ours."""
 
@@ -271,6 +306,12 @@ class ModelRunError(ServiceError):
     def __init__(self, message: str, *, detail: str | None = None) -> None:
         super().__init__(message)
         self.detail = detail
+
+
+class ModelLimitError(ModelRunError):
+    """The run needed more memory than the process may have; the model is loaded anew."""
+
+    code = "model_limit_exceeded"
 
 
 class NonFiniteOutputError(ServiceError):

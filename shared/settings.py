@@ -75,6 +75,10 @@ class RealtimeSettings(Settings):
     """Kept of the invocation's time to answer after a run was stopped."""
     ingress_function: str = ""
     """Takes the requests that prefer an asynchronous answer; empty: nobody does."""
+    usage_table: str = ""
+    """Counts what tenants with limits have used; empty: nothing is limited."""
+    tenant_limits: str = ""
+    """Limits of tenants that have none of their own, as compact JSON; empty: none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +130,10 @@ class IngressSettings(JobSettings):
     ready_cache_s: float = 5.0
     wakes: dict[str, str] = field(default_factory=dict)
     """Functions to tell of a job, by the pools whose workers may have to be started for it."""
+    usage_table: str = ""
+    """As in `RealtimeSettings`."""
+    tenant_limits: str = ""
+    """As in `RealtimeSettings`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,6 +271,10 @@ class AuthorizerSettings(Settings):
     """The authorizer for API keys."""
 
     keys_table: str
+    tenants_table: str = ""
+    """Rows of tenants with limits of their own; empty: there are none."""
+    tenant_limits: str = ""
+    """As in `RealtimeSettings`: what a tenant's row leaves out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

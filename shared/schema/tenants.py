@@ -19,6 +19,15 @@ MAXIMUM: Final = 10**15
 """Of any limit: what DynamoDB and JSON readers hold exactly."""
 
 
+def _check(name: str, value: object) -> None:
+    if value is None:
+        return
+    kinds = (int, float) if name == "requests_per_s" else (int,)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value <= MAXIMUM:
+        whole = "" if float in kinds else "whole "
+        raise ValueError(f"{name} should be a {whole}number above 0, not {value!r:.40}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantLimits:
     """Each None: not limited. Raises `ValueError` naming the member that makes no sense."""
@@ -77,12 +86,3 @@ def _members(given: Any) -> dict[str, Any]:
     if unknown:
         raise ValueError(f"{unknown[0][:64]!r} is no limit; there are {', '.join(MEMBERS)}")
     return given
-
-
-def _check(name: str, value: object) -> None:
-    if value is None:
-        return
-    kinds = (int, float) if name == "requests_per_s" else (int,)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value <= MAXIMUM:
-        whole = "" if float in kinds else "whole "
-        raise ValueError(f"{name} should be a {whole}number above 0, not {value!r:.40}")
