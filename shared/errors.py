@@ -25,10 +25,6 @@
     |   |   +-- RateLimitedError ...... 429 rate_limited: more calls a second
     |   |   +-- QuotaUsedError ........ 429 quota_used: more bytes a day
     |   |   +-- TooManyJobsError ...... 429 too_many_jobs: more jobs that have not ended
-    |   +-- LimitError ................ 429 limited: more than the tenant may ask for now
-    |   |   +-- RateLimitedError ...... 429 rate_limited: more calls a second
-    |   |   +-- QuotaUsedError ........ 429 quota_used: more bytes a day
-    |   |   +-- TooManyJobsError ...... 429 too_many_jobs: more jobs that have not ended
     +-- ServiceError .................. ours (5xx)
         +-- InternalError ............. 500 internal_error: a defect of ours
         +-- TransformFailedError ...... 500 transform_failed: the model's own transform broke
@@ -49,10 +45,7 @@ values beyond the one that is wrong, a key, or a path of the machine.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from typing import ClassVar, Final
 
 ERROR_LENGTH_MAX: Final = 2000
 """Characters of a message, which may quote its caller: a refusal is never a large answer."""
@@ -219,36 +212,6 @@ class MediaTypeError(CallerError):
 
     status = 415
     code = "unsupported_media_type"
-
-
-class LimitError(CallerError):
-    """More than the tenant's limits allow for now; `headers` say when to call again and what is left."""
-
-    status = 429
-    code = "limited"
-    retryable = True
-
-    def __init__(self, message: str, *, headers: Mapping[str, str]) -> None:
-        super().__init__(message)
-        self.headers = headers
-
-
-class RateLimitedError(LimitError):
-    """More calls a second than the tenant may make."""
-
-    code = "rate_limited"
-
-
-class QuotaUsedError(LimitError):
-    """The tenant has sent as many bytes as it may on one day."""
-
-    code = "quota_used"
-
-
-class TooManyJobsError(LimitError):
-    """As many of the tenant's jobs as it may have are waiting or running."""
-
-    code = "too_many_jobs"
 
 
 class LimitError(CallerError):
