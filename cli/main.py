@@ -31,6 +31,7 @@ class Subcommand(NamedTuple):
 SUBCOMMANDS: Final = {
     "dev": Subcommand("dev", "dev", "Run the whole service on this machine."),
     "models": Subcommand("models", "app", "Add, inspect, lock and choose models."),
+    "profile": Subcommand("profile", "profile", "Measure what a model costs as a function."),
     "infer": Subcommand("infer", "infer", "Run a model on a file's input and show the answer."),
     "submit": Subcommand("submit", "submit", "Have a model run on a file's input later."),
     "jobs": Subcommand("jobs", "app", "List jobs, show one, retry a failed one."),
@@ -41,6 +42,7 @@ SUBCOMMANDS: Final = {
     "dlq": Subcommand("dlq", "app", "List, show and redrive dead letters."),
     "keys": Subcommand("keys", "app", "Create, list and revoke API keys of a stage."),
     "webhooks": Subcommand("webhooks", "app", "Sign the webhooks that a stage sends."),
+    "erase": Subcommand("erase", "erase", "Remove all that a stage keeps of a tenant."),
     "docs": Subcommand("docs", "docs", "Serve the API's description and a page to try it."),
 }
 

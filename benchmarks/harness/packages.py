@@ -13,25 +13,20 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from shared.repository import read_repository
 from shared.settings import RealtimeSettings
-from stacks.packaging.assets import BuildContext
-from stacks.packaging.build import build_pool
-from stacks.packaging.layers import ONNX_RUNTIME, build_layer
 from stacks.packaging.models import side_files
+from stacks.packaging.unpacked import as_deployed, unpack
 
 ROOT = Path(__file__).parents[2]
 PEERS = ROOT / "benchmarks" / "peers"
 BUILD = ROOT / "build" / "bench" / str(os.getpid())
 """This run's own folder, removed at its end: two runs at once must not change each other's."""
 LAYER_PINS = ROOT / "layers" / "onnx_runtime" / "requirements.txt"
-_ZIP_DATE = datetime(1980, 1, 1, tzinfo=UTC).timestamp()
 
 
 class MissingModelError(Exception):
@@ -111,17 +106,10 @@ def our_package(*models: str, repository: Path = ROOT / "models") -> Package:
 
     The builds are shared with `cdk deploy` (`build/`), so they are copied before they are dated.
     """
-    whole = read_repository(repository)
-    chosen = {name: whole.models[name] for name in models}
-    context = BuildContext()
-    pool = build_pool(replace(whole, models=chosen), "shared", context)
-    layer = build_layer(ONNX_RUNTIME, context)
     target = BUILD / f"ours-{'-'.join(models)}"
-    shutil.copytree(pool.folder, target / "task")
-    shutil.copytree(layer.folder, target / "opt")
-    as_deployed(target)
+    unpacked = unpack(read_repository(repository), models, target)
     return Package(
-        folders=(target / "task", target / "opt" / "python"),
+        folders=tuple(unpacked),
         handler="functions.realtime.handler.handler",
         is_ours=True,
     )
@@ -150,20 +138,9 @@ def fetch(requirement: str) -> Path:
     return target
 
 
-def as_deployed(folder: Path) -> None:
-    """Date every file 1980 and take the right to write, as Lambda's copy of a CDK zip has it."""
-    for path in _files(folder):
-        os.utime(path, (_ZIP_DATE, _ZIP_DATE))
-        path.chmod(0o555 if path.suffix == ".so" else 0o444)
-
-
 def remove_all() -> None:
     """Delete what this run has built."""
     shutil.rmtree(BUILD, ignore_errors=True)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def _made(folder: Path) -> Path:

@@ -1,0 +1,174 @@
+"""From what was measured to what to declare: memory, threads, warm mode, form. Pure.
+
+A function below 1769 MiB has a share of one vCPU; its times are estimated from CPU time by that share, and
+said to be estimates. Prices: us-east-1, read 2026-11-21.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from shared.limits import LAMBDA_MEMORY_MIB_PER_VCPU
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+GB_SECOND_USD: Final = 0.0000166667
+MILLION_CALLS_USD: Final = 0.20
+SIZES_MIB: Final = (512, 768, 1024, 1536, 1769, 3538, 5307, 7076)
+RUNTIME_MIB: Final = 48.0
+"""What Lambda's own processes take of a function's memory; an estimate."""
+SPARE: Final = 1.15
+"""How much more memory than was seen a function should have."""
+THREADS_GAIN: Final = 1.5
+"""How much faster two threads must be to be worth twice the memory's price."""
+FORM_SAVES_MS: Final = 20.0
+FORM_RUN_MAX: Final = 1.03
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requests:
+    """Requests of one process with so many threads, milliseconds."""
+
+    threads: int
+    parts_ms: Mapping[str, float]
+    p50_ms: float
+    p99_ms: float
+    cpu_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """The offline-optimised form against the file as it is: ratios of medians."""
+
+    session_ms: float
+    plain_session_ms: float
+    run_ratio: float
+    loaded_mib: float
+    plain_loaded_mib: float
+    size_bytes: int
+    plain_size_bytes: int
+    equal: bool
+    """Whether the answer was the same, byte for byte."""
+
+    @property
+    def pays(self) -> bool:
+        """Whether it starts faster, runs no slower, and answers the same."""
+        saves_ms = self.plain_session_ms - self.session_ms
+        return self.equal and saves_ms >= FORM_SAVES_MS and self.run_ratio <= FORM_RUN_MAX
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """A memory size: what a call would take and cost there."""
+
+    memory_mib: int
+    threads: int
+    start_ms: float
+    p50_ms: float
+    p99_ms: float
+    million_usd: float
+    fits: bool
+    meets: bool
+    """Whether the 99th percentile of warm calls is within the model's promise."""
+    estimated: bool
+    """By its share of a vCPU, not measured."""
+
+
+def sizes(
+    requests: Sequence[Requests], *, start_ms: float, peak_mib: float, target_p99_ms: int
+) -> list[Size]:
+    """Every size of `SIZES_MIB` whose threads were measured."""
+    by_threads = {measured.threads: measured for measured in requests}
+    found = []
+    for memory_mib in SIZES_MIB:
+        measured = by_threads.get(max(1, memory_mib // LAMBDA_MEMORY_MIB_PER_VCPU))
+        if measured is not None:
+            found.append(_size(memory_mib, measured, start_ms, peak_mib, target_p99_ms))
+    return found
+
+
+def choose(offered: Sequence[Size]) -> Size | None:
+    """The cheapest size that keeps the promise, else the fastest that fits; None where none fits."""
+    fitting = [size for size in offered if size.fits]
+    keeping = [size for size in fitting if size.meets]
+    if keeping:
+        return min(keeping, key=lambda size: size.million_usd)
+    return min(fitting, key=lambda size: size.p99_ms, default=None)
+
+
+def advise(
+    offered: Sequence[Size], requests: Sequence[Requests], form: Form | None, *, target_p99_ms: int
+) -> list[str]:
+    """What to declare and why, a sentence each."""
+    chosen = choose(offered)
+    if chosen is None:
+        return ['no memory size that was looked at holds this model: give it compute = "gpu"']
+    said = [_memory(chosen, target_p99_ms)]
+    said += _threads(requests)
+    said.append(_warm(chosen, target_p99_ms))
+    if form is not None:
+        said.append(_form(form))
+    return said
+
+
+def _size(
+    memory_mib: int, measured: Requests, start_ms: float, peak_mib: float, target_p99_ms: int
+) -> Size:
+    share = memory_mib / LAMBDA_MEMORY_MIB_PER_VCPU
+    slower = max(1.0, 1 / share)
+    p50_ms, p99_ms = measured.p50_ms * slower, measured.p99_ms * slower
+    gb_s = memory_mib / 1024 * p50_ms / 1000
+    return Size(
+        memory_mib=memory_mib,
+        threads=measured.threads,
+        start_ms=start_ms * slower,
+        p50_ms=p50_ms,
+        p99_ms=p99_ms,
+        million_usd=gb_s * 1e6 * GB_SECOND_USD + MILLION_CALLS_USD,
+        fits=memory_mib >= (peak_mib + RUNTIME_MIB) * SPARE,
+        meets=p99_ms <= target_p99_ms,
+        estimated=share < 1,
+    )
+
+
+def _memory(chosen: Size, target_p99_ms: int) -> str:
+    kept = (
+        f"keeps {target_p99_ms} ms at the 99th percentile"
+        if chosen.meets
+        else f"is the fastest, and still misses {target_p99_ms} ms at the 99th percentile"
+    )
+    return f"memory_mib = {chosen.memory_mib}: {kept}, {chosen.million_usd:.2f} USD a million calls"
+
+
+def _threads(requests: Sequence[Requests]) -> list[str]:
+    alone = next((item for item in requests if item.threads == 1), None)
+    best = min(requests, key=lambda item: item.p50_ms)
+    if alone is None or best.threads == 1:
+        return ["intra_op_threads: one; more were no faster"] if len(requests) > 1 else []
+    gain = alone.p50_ms / best.p50_ms
+    worth = "worth" if gain >= THREADS_GAIN else "not worth"
+    return [
+        f"intra_op_threads: {best.threads} are {gain:.1f} times as fast as one, {worth} the memory"
+    ]
+
+
+def _warm(chosen: Size, target_p99_ms: int) -> str:
+    if chosen.start_ms <= target_p99_ms:
+        return f'warm = "on-demand": a start of {chosen.start_ms:.0f} ms is within the promise too'
+    return (
+        f"warm: a start takes {chosen.start_ms:.0f} ms and misses the promise: keep environments warm "
+        '(`{ min = 1, max = ... }`), or take "snapstart" where the traffic has long pauses'
+    )
+
+
+def _form(form: Form) -> str:
+    saved_ms = form.plain_session_ms - form.session_ms
+    facts = (
+        f"session {saved_ms:.0f} ms shorter, run {form.run_ratio:.2f} times as long, "
+        f"{form.size_bytes / 1e6:.0f} MB in place of {form.plain_size_bytes / 1e6:.0f}"
+    )
+    if not form.equal:
+        return "offline-optimised form: its answers differ, so it does not pay"
+    return f"offline-optimised form: {'pays' if form.pays else 'does not pay'} ({facts})"

@@ -1,0 +1,161 @@
+"""The life of one function process, stage by stage; run by path in a fresh interpreter, never imported.
+
+Arguments: a pipe to report to, when the process was started (monotonic ns), the package's two folders
+separated by a colon, the model, its version, intra-op threads, the request's JSON (a file), seconds for
+requests, and a model file to open in place of the package's, or nothing. With `make` in the place of the
+seconds it writes the offline-optimised form to that file, and ends.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+entered_ns = time.monotonic_ns()
+pipe, started_ns, folders, name, wanted, threads, request_file, seconds, form = sys.argv[1:]
+sys.path[:0] = folders.split(":")
+clock_ns = time.perf_counter_ns
+stages_ms = {"interpreter": (entered_ns - int(started_ns)) / 1e6}
+
+
+def passed(stage: str, since_ns: int) -> int:
+    """Note a stage that has just ended; gives the time at which the next one begins."""
+    stages_ms[stage] = (clock_ns() - since_ns) / 1e6
+    return clock_ns()
+
+
+at = clock_ns()
+import numpy  # noqa: F401  its import is what is timed
+
+at = passed("numpy", at)
+import onnxruntime as ort
+
+at = passed("onnxruntime", at)
+import functions.realtime.service  # noqa: F401  as numpy
+
+at = passed("laneway", at)
+
+import hashlib
+import marshal
+import os
+from itertools import pairwise
+from pathlib import Path
+from statistics import median, quantiles
+
+from shared.catalog import load_catalog
+from shared.inference.encoder import encode
+from shared.inference.pipeline import ServedModel
+from shared.inference.session import ModelSession, session_options, verify_files
+from shared.inference.transform import load_transform
+from shared.schema.compiled import load_validators
+from shared.schema.wire import parse_json
+
+FOREVER_S = 3600.0
+PARTS = ("parse", "prepare", "run", "answer")
+REQUESTS_MIN = 20
+root = Path(folders.split(":")[0])
+at = clock_ns()
+catalog = load_catalog(root / "catalog.json")
+model, version = catalog.find(name, wanted or None)
+validate = load_validators(catalog.validators).inference_request
+passed("catalog", at)
+body = Path(request_file).read_bytes()
+options = session_options(model.session, threads=int(threads))
+package_file = root / version.folder / version.files[0].path
+
+
+def memory_mib(member: str) -> float:
+    """A member of this process's status: `VmRSS` now, `VmHWM` at its highest."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(member))
+
+
+def report(**told: object) -> None:
+    """The process's only word."""
+    with os.fdopen(int(pipe), "wb") as stream:
+        marshal.dump(told, stream)
+
+
+def make_form() -> None:
+    """Write the optimised graph, its weights beside it in a file of their own."""
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = form
+    weights = f"{form}.data"
+    prefix = "session.optimized_model_external_initializers_"
+    options.add_session_config_entry(f"{prefix}file_name", Path(weights).name)
+    options.add_session_config_entry(f"{prefix}min_size_in_bytes", "1024")
+    ort.InferenceSession(str(package_file), options, providers=["CPUExecutionProvider"])
+    written = [Path(form), Path(weights)]
+    report(size_bytes=sum(file.stat().st_size for file in written if file.is_file()))
+
+
+def load() -> ServedModel:
+    """The model, as the function makes it, each step timed."""
+    at = clock_ns()
+    verify_files(root / version.folder, version)
+    at = passed("digest", at)
+    if form:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(
+        form or str(package_file), options, providers=["CPUExecutionProvider"]
+    )
+    at = passed("session", at)
+    transform = model.transform and load_transform(root / model.transform, model=model.name)
+    passed("transform", at)
+    made = ModelSession(version, session, fed_by_caller=transform is None)
+    return ServedModel(model, version, made, transform=transform or None)
+
+
+def answer(served: ServedModel) -> tuple[list[int], bytes]:
+    """Nanoseconds of each of `PARTS`, and the answer's body."""
+    times = [clock_ns()]
+    asked = validate(parse_json(body))
+    times.append(clock_ns())
+    prepared = served.prepare(asked)
+    times.append(clock_ns())
+    results = served.session.run(prepared.feeds, prepared.fetch, time.monotonic() + FOREVER_S)
+    times.append(clock_ns())
+    header, tails = encode(served.finish(prepared, results))
+    times.append(clock_ns())
+    taken = [end - begin for begin, end in pairwise(times)]
+    return taken, b"".join([header, *tails])
+
+
+def serve(served: ServedModel) -> dict[str, object]:
+    """Requests for the seconds that were given: medians of their parts, quantiles of their whole."""
+    rows: list[list[int]] = []
+    cpu_s, until_s = time.process_time(), time.monotonic() + float(seconds)
+    while len(rows) < REQUESTS_MIN or time.monotonic() < until_s:
+        rows.append(answer(served)[0])
+    cpu_s = time.process_time() - cpu_s
+    whole = quantiles([sum(row) / 1e6 for row in rows], n=100)
+    parts = dict(
+        zip(PARTS, (median(column) / 1e6 for column in zip(*rows, strict=True)), strict=True)
+    )
+    return {
+        "parts_ms": parts,
+        "p50_ms": whole[49],
+        "p99_ms": whole[98],
+        "cpu_ms": cpu_s / len(rows) * 1000,
+        "requests": len(rows),
+    }
+
+
+if seconds == "make":
+    make_form()
+    sys.exit()
+imported_mib = memory_mib("VmRSS")
+served = load()
+loaded_mib = memory_mib("VmRSS")
+at = clock_ns()
+first = answer(served)[1]
+passed("first request", at)
+warm = serve(served)
+report(
+    stages_ms=stages_ms,
+    imported_mib=imported_mib,
+    loaded_mib=loaded_mib,
+    peak_mib=memory_mib("VmHWM"),
+    answer_sha256=hashlib.sha256(first).hexdigest(),
+    **warm,
+)

@@ -1,0 +1,109 @@
+"""What a profile advises, from figures that are given."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from cli.profile.advice import Form, Requests, advise, choose, sizes
+from cli.profile.measure import STAGES, Profile
+from cli.profile.picture import draw
+from cli.profile.processes import ColdStart
+
+ONE = Requests(
+    threads=1,
+    parts_ms={"parse": 0.1, "prepare": 0.2, "run": 9.5, "answer": 0.2},
+    p50_ms=10.0,
+    p99_ms=20.0,
+    cpu_ms=10.0,
+)
+TWO = replace(ONE, threads=2, p50_ms=6.0, p99_ms=12.0)
+FORM = Form(
+    session_ms=40.0,
+    plain_session_ms=110.0,
+    run_ratio=1.0,
+    loaded_mib=120.0,
+    plain_loaded_mib=220.0,
+    size_bytes=90_000_000,
+    plain_size_bytes=23_000_000,
+    equal=True,
+)
+
+
+def offered(*, peak_mib=300.0, target_p99_ms=100, requests=(ONE,)):
+    return sizes(requests, start_ms=200.0, peak_mib=peak_mib, target_p99_ms=target_p99_ms)
+
+
+def test_below_one_vcpu_times_are_estimated_by_the_share():
+    by_memory = {size.memory_mib: size for size in offered()}
+    assert (by_memory[1769].p99_ms, by_memory[1769].estimated) == (20.0, False)
+    assert by_memory[512].estimated
+    assert by_memory[512].p99_ms == pytest.approx(20.0 * 1769 / 512)
+    assert by_memory[512].start_ms == pytest.approx(200.0 * 1769 / 512)
+
+
+def test_sizes_whose_threads_were_not_measured_are_left_out():
+    assert 3538 not in {size.memory_mib for size in offered()}
+    assert 3538 in {size.memory_mib for size in offered(requests=(ONE, TWO))}
+
+
+def test_the_cheapest_size_that_keeps_the_promise_is_chosen():
+    chosen = choose(offered(target_p99_ms=50))
+    assert chosen.memory_mib == 768
+    assert chosen.million_usd == min(size.million_usd for size in offered() if size.meets)
+
+
+def test_a_size_that_the_model_does_not_fit_is_never_chosen():
+    assert choose(offered(peak_mib=1000.0)).memory_mib == 1536
+    assert choose(offered(peak_mib=9000.0)) is None
+    [line] = advise(offered(peak_mib=9000.0), [ONE], None, target_p99_ms=100)
+    assert 'compute = "gpu"' in line
+
+
+def test_a_promise_that_no_size_keeps_is_said():
+    lines = advise(offered(target_p99_ms=5), [ONE], None, target_p99_ms=5)
+    assert lines[0].startswith("memory_mib = 1769: is the fastest, and still misses 5 ms")
+
+
+def test_threads_are_worth_their_memory_only_when_they_are_much_faster():
+    said = advise(offered(requests=(ONE, TWO)), [ONE, TWO], None, target_p99_ms=100)
+    assert "intra_op_threads: 2 are 1.7 times as fast as one, worth the memory" in said
+    slower = replace(TWO, p50_ms=9.0)
+    said = advise(offered(), [ONE, slower], None, target_p99_ms=100)
+    assert "intra_op_threads: 2 are 1.1 times as fast as one, not worth the memory" in said
+
+
+@pytest.mark.parametrize(("promise_ms", "mode"), [(100, "snapstart"), (5000, "on-demand")])
+def test_the_warm_mode_follows_what_a_start_takes(promise_ms, mode):
+    said = advise(offered(target_p99_ms=promise_ms), [ONE], None, target_p99_ms=promise_ms)
+    assert mode in said[-1]
+
+
+@pytest.mark.parametrize(
+    ("change", "pays"),
+    [
+        ({}, True),
+        ({"equal": False}, False),
+        ({"run_ratio": 1.2}, False),
+        ({"session_ms": 100.0}, False),
+    ],
+)
+def test_a_form_pays_that_starts_faster_runs_no_slower_and_answers_the_same(change, pays):
+    assert replace(FORM, **change).pays is pays
+
+
+def test_the_picture_shows_every_stage_and_every_part():
+    profile = Profile(
+        stages_ms=dict.fromkeys(STAGES, 10.0),
+        start=ColdStart(150.0, 160.0),
+        imported_mib=57.0,
+        loaded_mib=200.0,
+        peak_mib=210.0,
+        requests=[ONE],
+        form=None,
+    )
+    drawn = ET.fromstring(draw(profile, title="a <model>"))  # noqa: S314  drawn a line above
+    words = {element.text for element in drawn.iter() if element.text}
+    assert {*STAGES, *ONE.parts_ms, "a <model>", "A start: 90 ms"} <= words
