@@ -35,6 +35,14 @@ def keys_table(stage: str) -> str:
         return str(_dev_file()["tables"]["keys"])
 
 
+def tenants_table(stage: str) -> str:
+    """The table of the stage's tenants that have limits of their own."""
+    if stage != LOCAL:
+        return f"laneway-{stage}-tenants"
+    with _needing_local_service():
+        return str(_dev_file()["tables"]["tenants"])
+
+
 def broker_url(stage: str) -> str:
     """URL of the RabbitMQ of the local service, where it carries jobs; empty of other stages."""
     if stage != LOCAL:
@@ -53,6 +61,20 @@ def endpoint(stage: str, region: str | None) -> str:
     if "Endpoint" not in outputs:
         raise CommandError(f"the stack {stack} has no output Endpoint: deploy the stage again")
     return str(outputs["Endpoint"])
+
+
+def own_key(stage: str, region: str | None) -> str:
+    """The alias of the stage's own key; empty where it has none."""
+    alias = f"alias/laneway-{stage}"
+    if stage == LOCAL:
+        return ""
+    with explained(alias, stage):
+        client = aws_client("kms", stage, region)
+        try:
+            client.describe_key(KeyId=alias)
+        except client.exceptions.NotFoundException:
+            return ""
+    return alias
 
 
 def aws_client(service: str, stage: str, region: str | None) -> Any:

@@ -13,6 +13,7 @@ from aws_cdk import aws_lambda as lambda_
 from shared.catalog import infer_routes
 from shared.limits import HTTP_API_ROUTES
 from shared.schema.spec import ProvisionedWarm
+from shared.schema.tenants import write_limits
 from shared.settings import AuthorizerSettings, IngressSettings, PoolAlias
 from stacks import names
 from stacks.errors import SynthError
@@ -20,6 +21,7 @@ from stacks.parts.function import LanewayFunction, control_layer, with_plugins_o
 from stacks.parts.http_api import LanewayHttpApi
 from stacks.parts.job_acceptance import allow_accepting_jobs
 from stacks.parts.job_resources import JobResources
+from stacks.parts.limits import allow_counting, allow_reading_limits
 from stacks.parts.permissions import allow
 
 if TYPE_CHECKING:
@@ -71,7 +73,11 @@ def _authorizer(
 ) -> LanewayFunction:
     stage = deployment.stage
     settings = AuthorizerSettings(
-        stage=stage.name, log_level=stage.log_level, keys_table=names.keys_table(stage.name)
+        stage=stage.name,
+        log_level=stage.log_level,
+        keys_table=names.keys_table(stage.name),
+        tenants_table=names.tenants_table(stage.name),
+        tenant_limits=write_limits(stage.tenant_limits),
     )
     part = LanewayFunction(
         stack,
@@ -87,6 +93,7 @@ def _authorizer(
         timeout_s=_AUTHORIZER_TIMEOUT_S,
     )
     keys_table.grant(part.role, "dynamodb:GetItem")
+    allow_reading_limits(part, stack, stage.name)
     return part
 
 
@@ -102,6 +109,8 @@ def _ingress(
         wakes={
             pool: name for name in resources.scaler_functions for pool in deployment.fleet_pools
         },
+        usage_table=names.usage_table(stage.name),
+        tenant_limits=write_limits(stage.tenant_limits),
     )
     part = LanewayFunction(
         stack,
@@ -124,6 +133,7 @@ def _ingress(
         resources=aliases,
     )
     allow_accepting_jobs(part, resources)
+    allow_counting(part, stack, stage.name)
     return part
 
 

@@ -117,6 +117,16 @@ def keys_table(stage: str) -> str:
     return f"laneway-{stage}-keys"
 
 
+def tenants_table(stage: str) -> str:
+    """The table of tenants that have limits of their own."""
+    return f"laneway-{stage}-tenants"
+
+
+def usage_table(stage: str) -> str:
+    """The table of what tenants with limits have used."""
+    return f"laneway-{stage}-usage"
+
+
 def jobs_table(stage: str) -> str:
     """The table of jobs."""
     return f"laneway-{stage}-jobs"

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Final
 from aws_cdk import Annotations, ArnFormat, Stack
 
 from shared.limits import HTTP_API_INTEGRATION_TIMEOUT_S
+from shared.schema.tenants import write_limits
 from shared.settings import RealtimeSettings
 from stacks import names
 from stacks.parts.function import LanewayFunction, control_layer, runtime_layer
+from stacks.parts.limits import allow_counting
 from stacks.parts.permissions import allow
 from stacks.parts.queue_worker import (
     BLAS_ON_ONE_THREAD,
@@ -115,6 +117,7 @@ def _realtime(
         actions=["lambda:InvokeFunction"],
         resources=[ingress],
     )
+    allow_counting(part, stack, stage.name)
 
 
 def _warn_of_old_system(stack: PoolsStack) -> None:
@@ -137,5 +140,7 @@ def environment(stage: Stage, pool: str, spec: PoolSpec) -> dict[str, str]:
         session_budget_mib=session_budget_mib(spec),
         timeout_s=spec.timeout_s,
         ingress_function=names.ingress_function(stage.name),
+        usage_table=names.usage_table(stage.name),
+        tenant_limits=write_limits(stage.tenant_limits),
     )
     return {**settings.to_env(), **BLAS_ON_ONE_THREAD}

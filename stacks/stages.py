@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from shared.schema.spec import ProvisionedWarm
+from shared.schema.tenants import NO_LIMITS, TenantLimits
 from stacks.errors import StageError
 from stacks.fleet_lane import Broker, Fleet, RabbitMQ
 from stacks.queue_lane import QueueLane
@@ -66,6 +67,8 @@ class Stage:
     """Steady requests a second over the whole API, above which callers get 429."""
     throttle_burst: int = 200
     """Requests that may arrive at once."""
+    tenant_limits: TenantLimits = NO_LIMITS
+    """Of every tenant that has none of its own (`laneway tenants set`); nothing is limited by default."""
     authorizer_cache_s: int = 60
     """How long a key's verdict is reused; a revoked key works on for at most this long."""
     cors_origins: tuple[str, ...] = ()

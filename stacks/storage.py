@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aws_cdk import ArnFormat, Aws, Stack
 
+from shared.limiting import tenants
+from shared.limiting import usage_table as usage
 from shared.results import batches_table as batches
 from shared.results import table as jobs
 from stacks import names
@@ -37,6 +39,19 @@ class StorageStack(Stack):
             "Keys",
             stage=stage,
             definition={**_KEYS_TABLE, "TableName": names.keys_table(stage.name)},
+        )
+        make_table(
+            self,
+            "Tenants",
+            stage=stage,
+            definition=tenants.table_definition(names.tenants_table(stage.name)),
+        )
+        make_table(
+            self,
+            "Usage",
+            stage=stage,
+            definition=usage.table_definition(names.usage_table(stage.name)),
+            ttl_attribute=usage.TTL_ATTRIBUTE,
         )
         self.jobs_table = make_table(
             self,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 PREFIX: Final = f"laneway-{STAGE}-"
 KEYS_TABLE: Final = f"{PREFIX}keys"
+TENANTS_TABLE: Final = f"{PREFIX}tenants"
 CHUNKS: Final = "chunks"
 """The queue of a pool that carries parts of batches; users drop nothing there."""
 DRAIN_S: Final = 1.0
@@ -63,7 +64,7 @@ def describe_resources(told: Told) -> Resources:
     return {
         "queues": queues,
         "buckets": {"payloads": told.jobs.bucket},
-        "tables": {"keys": KEYS_TABLE, **tables},
+        "tables": {"keys": KEYS_TABLE, "tenants": TENANTS_TABLE, **tables},
     }
 
 

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 from shared.aws import error_code, translated
 from shared.errors import StoreUnavailableError
 from shared.limiting.counters import DAY_S, ROUNDING, Taken, day_ends_at
+from shared.limiting.usage_table import PARTITION_KEY, TTL_ATTRIBUTE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,22 +22,10 @@ if TYPE_CHECKING:
 
     from shared.limiting.counters import Bucket
 
-PARTITION_KEY: Final = "pk"
-TTL_ATTRIBUTE: Final = "purge_at"
 CONTENDED_S: Final = 0.25
 """When to ask again after others were quicker at every try."""
 _TRIES: Final = 4
 _NEVER_USED: Final = -1.0
-
-
-def table_definition(name: str) -> dict[str, Any]:
-    """The arguments of `create_table`; time to live is switched on apart, on `TTL_ATTRIBUTE`."""
-    return {
-        "TableName": name,
-        "BillingMode": "PAY_PER_REQUEST",
-        "KeySchema": [{"AttributeName": PARTITION_KEY, "KeyType": "HASH"}],
-        "AttributeDefinitions": [{"AttributeName": PARTITION_KEY, "AttributeType": "S"}],
-    }
 
 
 class _Step(NamedTuple):
@@ -48,7 +37,7 @@ class _Step(NamedTuple):
 
 
 class DynamoCounters:
-    """Implements `Counters` on the table of `table_definition`."""
+    """Implements `Counters` on the table of `shared.limiting.usage_table`."""
 
     def __init__(self, client: DynamoDBClient, *, table: str) -> None:
         self._client = client
@@ -97,7 +86,10 @@ class DynamoCounters:
                     Key={PARTITION_KEY: {"S": name}},
                     UpdateExpression=step.update,
                     ConditionExpression=step.condition,
-                    ExpressionAttributeNames={f"#{attribute}": attribute, "#purge_at": "purge_at"},
+                    ExpressionAttributeNames={
+                        f"#{attribute}": attribute,
+                        "#purge_at": TTL_ATTRIBUTE,
+                    },
                     ExpressionAttributeValues={
                         f":{key}": {"N": repr(value)} for key, value in step.values.items()
                     },

@@ -75,13 +75,16 @@ def test_a_policy_allows_everything_nowhere_but_for_tracing(every_stage) -> None
                 assert all(action.startswith("xray:Put") for action in actions)
 
 
-def test_a_realtime_function_may_hand_a_request_to_ingress_and_nothing_else(every_stage) -> None:
+def test_a_realtime_function_may_hand_over_to_ingress_and_count_and_nothing_else(
+    every_stage,
+) -> None:
     for pool in POOLS:
         allowed = allowed_to(every_stage, f"laneway-{every_stage.stage.name}-{pool}-realtime")
 
-        assert {action for action in allowed if not action.startswith(LOG_AND_TRACE)} == {
-            "lambda:InvokeFunction"
-        }
+        asked = {action for action in allowed if not action.startswith((*LOG_AND_TRACE, "kms:"))}
+        assert asked == {"lambda:InvokeFunction", "dynamodb:UpdateItem"}
+        (counters,) = allowed["dynamodb:UpdateItem"]
+        assert counters.endswith(f":table/laneway-{every_stage.stage.name}-usage")
         (ingress,) = allowed["lambda:InvokeFunction"]
         assert ingress.endswith(f":function:laneway-{every_stage.stage.name}-ingress")
 

@@ -29,7 +29,7 @@ def tables(synthesized) -> dict[str, dict]:
 def test_every_table_can_be_restored_to_any_second_is_encrypted_and_bills_use_alone(
     every_stage,
 ) -> None:
-    assert set(tables(every_stage)) == {"keys", "jobs", "batches"}
+    assert set(tables(every_stage)) == {"keys", "tenants", "usage", "jobs", "batches"}
     for table in tables(every_stage).values():
         assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
         assert table["SSESpecification"]["SSEEnabled"] is True

@@ -6,7 +6,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from shared.limiting import counters_dynamodb, tenants
+from shared.limiting import counters_dynamodb, tenants, usage_table
 from shared.limiting.counters import MemoryCounters
 
 
@@ -17,7 +17,7 @@ def counters(request):
         return
     with mock_aws():
         client = boto3.client("dynamodb", region_name="us-east-1")
-        client.create_table(**counters_dynamodb.table_definition("contract-usage"))
+        client.create_table(**usage_table.table_definition("contract-usage"))
         yield counters_dynamodb.DynamoCounters(client, table="contract-usage")
 
 

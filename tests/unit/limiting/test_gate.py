@@ -12,9 +12,10 @@ from moto import mock_aws
 
 from shared.errors import QuotaUsedError, RateLimitedError, StoreUnavailableError
 from shared.limiting.counters import MemoryCounters, day_ends_at
-from shared.limiting.counters_dynamodb import DynamoCounters, table_definition
+from shared.limiting.counters_dynamodb import DynamoCounters
 from shared.limiting.gate import Gate, lease_bytes, lease_calls
 from shared.limiting.meter import PAUSE_S
+from shared.limiting.usage_table import table_definition
 from shared.schema.tenants import TenantLimits, write_limits
 
 NOON = 1_800_014_400.0
