@@ -22,11 +22,13 @@ from shared.errors import (
     TooLargeError,
 )
 from shared.limits import BINARY_BODY_BYTES_MAX, BODY_BYTES_MAX
+from shared.principal import NOBODY, principal_of
 from shared.telemetry import RequestFacts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from shared.principal import Principal
     from shared.telemetry import Telemetry
 
 DEFAULT_STAGE: Final = "$default"
@@ -44,12 +46,19 @@ _BINARY_ONLY_HEADERS: Final = ("content-encoding", "inference-header-content-len
 class HttpRequest:
     """One call as the functions see it: what every function needs, and the rest of the event on demand."""
 
-    __slots__ = ("_event", "body", "headers", "remaining_ms")
+    __slots__ = ("_event", "body", "headers", "principal", "remaining_ms")
 
     def __init__(
-        self, event: Mapping[str, Any], headers: Mapping[str, str], body: bytes, remaining_ms: int
+        self,
+        event: Mapping[str, Any],
+        headers: Mapping[str, str],
+        body: bytes,
+        remaining_ms: int,
+        principal: Principal,
     ) -> None:
         self._event = event
+        self.principal = principal
+        """Who calls, and what the caller may do."""
         self.headers = headers
         """Names in lower case."""
         self.body = body
@@ -88,12 +97,7 @@ class HttpRequest:
     @property
     def tenant(self) -> str:
         """Whom the call is for, as the authorizer found it."""
-        return _caller(self._event).get("tenant", "default")
-
-    @property
-    def key_id(self) -> str:
-        """Which key it came with; empty where keys are not used."""
-        return _caller(self._event).get("key_id", "")
+        return self.principal.tenant
 
     @property
     def request_id(self) -> str:
@@ -102,16 +106,14 @@ class HttpRequest:
         return request_id
 
 
-def _caller(event: Mapping[str, Any]) -> Mapping[str, str]:
-    return (event["requestContext"].get("authorizer") or {}).get("lambda") or {}
-
-
 class Response(NamedTuple):
     """What a function answers."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    about: Mapping[str, str] | None = None
+    """What was made or changed, by the members of an audit record; the caller does not get it."""
 
 
 def serve(
@@ -125,15 +127,11 @@ def serve(
 
     The request's id is the gateway's, which its access log has too.
     """
-    caller = _caller(event)
-    facts = RequestFacts(
-        event["requestContext"]["requestId"],
-        time.perf_counter_ns(),
-        caller.get("tenant", "default"),
-        caller.get("key_id", ""),
-    )
+    facts = RequestFacts(event["requestContext"]["requestId"], time.perf_counter_ns())
     try:
-        request = read_request(event, context.get_remaining_time_in_millis())
+        principal = principal_of(event)
+        facts.tenant, facts.principal = principal.tenant, principal.name
+        request = read_request(event, context.get_remaining_time_in_millis(), principal)
         facts.request_bytes = len(request.body)
         response = answer(request, facts)
         answered = write_response(response)
@@ -157,8 +155,10 @@ def _defect() -> InternalError:
     return InternalError("an internal error; the service's log has it under this request_id")
 
 
-def read_request(event: Mapping[str, Any], remaining_ms: int = 0) -> HttpRequest:
-    """The call that an event holds; `remaining_ms` until the invocation ends.
+def read_request(
+    event: Mapping[str, Any], remaining_ms: int = 0, principal: Principal = NOBODY
+) -> HttpRequest:
+    """The call that an event holds, made by `principal`; `remaining_ms` until the invocation ends.
 
     Raises `MediaTypeError` for a body that its Content-Type mangled, `TooLargeError` for one past
     the limit and `MalformedBodyError` for one that is not base64.
@@ -166,7 +166,7 @@ def read_request(event: Mapping[str, Any], remaining_ms: int = 0) -> HttpRequest
     headers = event.get("headers") or {}
     if REMAINING in event:
         remaining_ms = min(remaining_ms, event[REMAINING])
-    return HttpRequest(event, headers, _read_body(event, headers), remaining_ms)
+    return HttpRequest(event, headers, _read_body(event, headers), remaining_ms, principal)
 
 
 def _without_stage(path: str, stage: str) -> str:

@@ -25,6 +25,24 @@ class PoolAlias:
     provisioned: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenIssuer:
+    """Who issues tokens (JWT) that a stage takes, and what its tokens must say."""
+
+    issuer: str
+    """The claim `iss`, exactly."""
+    jwks_url: str
+    """Where its public keys are; https."""
+    audiences: tuple[str, ...]
+    """One of them must be in `aud`, or be `client_id` in a token without `aud`."""
+    tenant_claim: str
+    """The claim that says whose the token is; a token without it is refused."""
+    scope_claim: str = "scope"
+    scope_prefix: str = ""
+    """What scopes of ours begin with in the claim, such as `laneway/`."""
+    algorithms: tuple[str, ...] = ("RS256", "ES256")
+
+
 class SettingError(ValueError):
     """A variable of the environment is missing, or is not what its type says."""
 
@@ -268,9 +286,12 @@ class BatchFinisherSettings(JobSettings):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthorizerSettings(Settings):
-    """The authorizer for API keys."""
+    """The authorizer for API keys and tokens."""
 
-    keys_table: str
+    keys_table: str = ""
+    """Empty: keys are not accepted."""
+    issuers: tuple[TokenIssuer, ...] = ()
+    """Empty: tokens are not accepted."""
     tenants_table: str = ""
     """Rows of tenants with limits of their own; empty: there are none."""
     tenant_limits: str = ""
@@ -306,10 +327,10 @@ def _read(name: str, text: str, type_name: str) -> Any:
 
 
 def _write(value: Any, type_name: str) -> str:
-    if not isinstance(value, dict):
-        return str(value)
     write = _WRITERS.get(type_name)
-    return write(value) if write else json.dumps(value, separators=(",", ":"))
+    if write is not None:
+        return write(value)
+    return json.dumps(value, separators=(",", ":")) if isinstance(value, dict) else str(value)
 
 
 def _pool_aliases(text: str) -> dict[str, PoolAlias]:
@@ -318,6 +339,22 @@ def _pool_aliases(text: str) -> dict[str, PoolAlias]:
 
 def _write_pool_aliases(aliases: Mapping[str, PoolAlias]) -> str:
     return write_aliases({pool: asdict(alias) for pool, alias in aliases.items()})
+
+
+def _issuers(text: str) -> tuple[TokenIssuer, ...]:
+    return tuple(
+        TokenIssuer(**{name: _text_or_texts(value) for name, value in item.items()})
+        for item in json.loads(text or "[]")
+    )
+
+
+def _text_or_texts(value: object) -> Any:
+    return tuple(_text(item) for item in value) if isinstance(value, list) else _text(value)
+
+
+def _write_issuers(issuers: tuple[TokenIssuer, ...]) -> str:
+    items = [asdict(issuer) for issuer in issuers]
+    return json.dumps(items, separators=(",", ":")) if items else ""
 
 
 def _texts(text: str) -> dict[str, str]:
@@ -343,6 +380,7 @@ _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "int": int,
     "float": float,
     "dict[str, PoolAlias]": _pool_aliases,
+    "tuple[TokenIssuer, ...]": _issuers,
     "dict[str, str]": _texts,
     "dict[str, float]": _numbers,
     "dict[str, list[str]]": _lists,
@@ -351,5 +389,6 @@ _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
 """Keyed by the annotation as written; a test reads every field of every class."""
 _WRITERS: Final[Mapping[str, Callable[[Any], str]]] = {
     "dict[str, PoolAlias]": _write_pool_aliases,
+    "tuple[TokenIssuer, ...]": _write_issuers,
     "dict[str, dict[str, str]]": write_queues,
 }

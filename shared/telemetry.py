@@ -2,8 +2,8 @@
 
 CloudWatch reads metrics out of any JSON log line with an `_aws` member (the embedded metric format),
 so the request's line carries both, through the Powertools Logger and with its field names. Powertools
-Metrics is not used: docs/decisions/0015-one-line-holds-log-and-metrics.md has the figures. Nothing
-here ever sees a body, a tensor or a key.
+Metrics is not used: docs/decisions/0015-one-line-holds-log-and-metrics.md has the figures. The line is
+the request's audit record too. Nothing here ever sees a body, a tensor or a key.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from shared.audit import AUDIT, DENIED, DENIED_STATUSES
 from shared.log_lines import make_logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from shared.audit import Act
 
 NAMESPACE: Final = "Laneway"
 CLIENT_ERROR_STATUS: Final = 400
@@ -52,10 +55,14 @@ class RequestFacts:
     request_id: str
     started_ns: int
     tenant: str = "default"
-    key_id: str = ""
+    principal: str = "none"
+    """Who called, as `shared.principal` names it."""
     model: str | None = None
     version: str | None = None
     model_ms: float | None = None
+    audit: Mapping[str, str] | None = None
+    """What makes the line a record: `audit`, the act, and what else names what was done. None: the
+    function's own act, where it has one."""
     status: int = SERVER_ERROR_STATUS
     code: str = "ok"
     request_bytes: int = 0
@@ -65,11 +72,21 @@ class RequestFacts:
 class Telemetry:
     """Writes the lines of one function; `pool` is the dimension that its alarms watch."""
 
-    def __init__(self, *, service: str, stage: str, pool: str, log_level: str = "INFO") -> None:
+    def __init__(
+        self,
+        *,
+        service: str,
+        stage: str,
+        pool: str,
+        log_level: str = "INFO",
+        act: Act | None = None,
+    ) -> None:
+        """`act`: what a request to this function is, unless its facts say otherwise."""
         self.logger = make_logger(service, log_level)
         self._logger = logging.getLogger(service)
         self._stage = stage
         self._pool = pool
+        self._act = {} if act is None else {AUDIT: act}
         self._cold_start = _starts_cold()
         self._environment: dict[str, Any] | None = None
 
@@ -85,7 +102,7 @@ class Telemetry:
             "function_request_id": context.aws_request_id,
             "stage": self._stage,
             "pool": self._pool,
-            **_members(facts, cold_start=cold_start),
+            **_members(facts, cold_start=cold_start, act=self._act),
             "_aws": {
                 "Timestamp": int(record.created * 1000),
                 "CloudWatchMetrics": _directive(facts),
@@ -128,13 +145,13 @@ def _describe_function(context: Any) -> dict[str, Any]:
     }
 
 
-def _members(facts: RequestFacts, *, cold_start: bool) -> dict[str, Any]:
+def _members(facts: RequestFacts, *, cold_start: bool, act: Mapping[str, str]) -> dict[str, Any]:
     status = facts.status
     is_ours = status >= SERVER_ERROR_STATUS and status != NOT_OFFERED_STATUS
     members: dict[str, Any] = {
         "request_id": facts.request_id,
         "tenant": facts.tenant,
-        "key_id": facts.key_id,
+        "principal": facts.principal,
         "status": status,
         "code": facts.code,
         "requests": 1,
@@ -144,11 +161,16 @@ def _members(facts: RequestFacts, *, cold_start: bool) -> dict[str, Any]:
         "latency_ms": (time.perf_counter_ns() - facts.started_ns) / 1e6,
         "request_bytes": facts.request_bytes,
         "response_bytes": facts.response_bytes,
+        **(act if facts.audit is None else facts.audit),
     }
-    for name in ("model", "version", "model_ms"):
-        value = getattr(facts, name)
-        if value is not None:
-            members[name] = value
+    if status in DENIED_STATUSES:
+        members[AUDIT] = DENIED
+    if facts.model is not None:
+        members["model"] = facts.model
+    if facts.version is not None:
+        members["version"] = facts.version
+    if facts.model_ms is not None:
+        members["model_ms"] = facts.model_ms
     return members
 
 

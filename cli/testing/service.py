@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -86,6 +87,16 @@ class LocalService:
     def headers(self) -> dict[str, str]:
         """What another client has to send to be let in."""
         return {API_KEY_HEADER: self.api_key}
+
+    def headers_of(self, tenant: str, *scopes: str) -> dict[str, str]:
+        """What a caller of another tenant has to send; without `scopes` all but `admin`.
+
+        Each tenant of a test is one of its own, as `acme-1f0c9a62`: tests that share a service do not
+        see each other's jobs, nor take each other's places for keys.
+        """
+        own = f"{tenant}-{token_hex(4)}"
+        secret, _ = create_key(self.keys, tenant=own, name="cli.testing", scopes=scopes)
+        return {API_KEY_HEADER: secret}
 
     def request(
         self,
@@ -249,7 +260,7 @@ def ingress_settings(resources: Resources) -> IngressSettings:
 
 def _authorizer(keys: DynamoKeyStore) -> LocalFunction:
     make_handler = _function("authorizer.authorize").make_handler
-    handler = make_handler(keys, logger=Logger(service="laneway-authorizer"))
+    handler = make_handler(keys=keys, logger=Logger(service="laneway-authorizer"))
     return LocalFunction(f"laneway-{STAGE}-authorizer", handler)
 
 

@@ -1,9 +1,9 @@
-"""Entry point of the authorizer: settings, the keys table, the handler."""
+"""Entry point of the authorizer: settings, the tables, what the stage accepts, the handler."""
 
 from __future__ import annotations
 
 import os
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import boto3
 from aws_lambda_powertools import Logger
@@ -13,11 +13,26 @@ from functions.authorizer.authorize import make_handler
 from shared.keys_dynamodb import DynamoKeyStore
 from shared.settings import AuthorizerSettings
 
+if TYPE_CHECKING:
+    from functions.authorizer.authorize import Tokens
+
 # A gateway waits 10 s for its authorizer and a caller waits with it: fail early and try once more.
 _TIMEOUTS: Final = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 2})
 
+
+def _tokens(settings: AuthorizerSettings) -> Tokens | None:
+    """None in a stage without issuers, whose package does not hold what reads tokens."""
+    if not settings.issuers:
+        return None
+    from functions.authorizer.tokens import open_tokens  # noqa: PLC0415 - it loads PyJWT
+
+    return open_tokens(settings.issuers)
+
+
 _settings = AuthorizerSettings.from_env(os.environ)
+_dynamodb = boto3.client("dynamodb", config=_TIMEOUTS)
 handler = make_handler(
-    DynamoKeyStore(boto3.client("dynamodb", config=_TIMEOUTS), table=_settings.keys_table),
+    keys=DynamoKeyStore(_dynamodb, table=_settings.keys_table) if _settings.keys_table else None,
+    tokens=_tokens(_settings),
     logger=Logger(service="laneway-authorizer", level=_settings.log_level),
 )

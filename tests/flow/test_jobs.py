@@ -9,7 +9,6 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
-from shared.keys import create_key
 from shared.schema import model as told
 from shared.schema.job import Job, JobPage
 from shared.schema.upload import Upload
@@ -42,8 +41,7 @@ def infer(service, body=GOOD, model="scale", **headers):
 
 
 def another_tenant(service):
-    secret, _ = create_key(service.keys, tenant="acme", name="test")
-    return {"x-api-key": secret}
+    return service.headers_of("acme")
 
 
 def test_a_job_is_accepted_run_and_answered_as_the_realtime_call_is(service):
@@ -224,8 +222,7 @@ def test_a_foreign_put_makes_ones_own_job(service):
 
 
 def test_jobs_are_listed_page_by_page_newest_first(service):
-    secret, _ = create_key(service.keys, tenant="lister", name="test")
-    headers = {"x-api-key": secret}
+    headers = service.headers_of("lister")
     names = [f"j{n}" for n in range(5)]
     for name in names:
         submit(service, f"/v2/jobs/{name}", method="PUT", headers=headers)

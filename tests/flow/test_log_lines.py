@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import orjson
 import pytest
 
@@ -80,11 +82,11 @@ def test_the_id_of_an_error_is_the_id_of_its_line(laneway_service, lines):
     assert answer.json()["request_id"] == line["request_id"]
 
 
-def test_the_tenant_of_a_line_is_the_keys(laneway_service, lines):
+def test_a_line_tells_the_tenant_and_which_key_it_was(laneway_service, lines):
     laneway_service.request("GET", "/v2")
     [line] = requests_in(lines())
     assert line["tenant"] == "default"
-    assert line["key_id"]
+    assert re.fullmatch(r"key:[0-9a-f]{16}", line["principal"])
 
 
 def test_neither_body_nor_tensor_nor_key_is_ever_logged(laneway_service, capsys):

@@ -9,7 +9,6 @@ import pytest
 from onnx import helper
 
 from cli.testing import start_service
-from shared.keys import create_key
 from tests.fixtures.small_models import write_model
 
 pytestmark = pytest.mark.rabbitmq
@@ -202,8 +201,8 @@ def test_a_store_that_fails_after_the_job_was_made_leaves_it_accepted(service):
 
 
 def test_jobs_are_the_tenants_whose_key_asked(service):
-    secret, _ = create_key(service.keys, tenant="acme", name="test")
-    accepted = ask(service, **{"x-api-key": secret})
+    other = service.headers_of("acme")
+    accepted = ask(service, **other)
     location = accepted.headers["location"]
     assert service.request("GET", location).status == 404
-    assert service.request("GET", location, headers={"x-api-key": secret}).status == 200
+    assert service.request("GET", location, headers=other).status == 200

@@ -11,6 +11,7 @@ from shared.settings import (
     PoolAlias,
     RealtimeSettings,
     SettingError,
+    TokenIssuer,
     WebhooksSettings,
 )
 
@@ -32,6 +33,17 @@ EVERY = [
     ),
     IngressSettings(stage="dev"),
     AuthorizerSettings(stage="dev", keys_table="keys"),
+    AuthorizerSettings(
+        stage="dev",
+        issuers=(
+            TokenIssuer(
+                issuer="https://issuer.example",
+                jwks_url="https://issuer.example/keys",
+                audiences=("a", "b"),
+                tenant_claim="tenant",
+            ),
+        ),
+    ),
     WebhooksSettings(
         stage="local",
         jobs_table="jobs",

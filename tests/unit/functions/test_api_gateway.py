@@ -50,16 +50,10 @@ def test_a_path_without_the_prefix_stays_as_it_is():
     assert at("/v2", "$default") == "/v2"
 
 
-def test_an_event_without_authorizer_is_of_the_default_tenant():
+def test_a_request_that_nobody_vouches_for_may_do_nothing():
     request = read_request(an_event())
-    assert (request.tenant, request.key_id) == ("default", "")
-
-
-def test_the_authorizers_context_names_tenant_and_key():
-    event = an_event()
-    event["requestContext"]["authorizer"] = {"lambda": {"tenant": "acme", "key_id": "k1"}}
-    request = read_request(event)
-    assert (request.tenant, request.key_id) == ("acme", "k1")
+    assert (request.tenant, request.principal.name) == ("default", "none")
+    assert not request.principal.scopes
 
 
 @pytest.mark.parametrize("absent", ["body", "headers", "pathParameters", "isBase64Encoded"])
