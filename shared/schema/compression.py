@@ -6,18 +6,23 @@ Never br: the asynchronous Triton client says that it accepts it and cannot read
 from __future__ import annotations
 
 import zlib
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from shared.errors import MalformedBodyError, MediaTypeError, TooLargeError
+from shared.limits import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _WINDOW_BITS: Final = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 """zlib's own way to choose the container: 16 added means gzip."""
+_PIECE_BYTES: Final = MIB
 _LEVEL: Final = 4
 """Tensors compress badly at any level; this one costs about a third of zlib's default."""
 
 
 def inflate(raw: bytes, *, content_encoding: str, max_decoded_bytes: int) -> bytes:
-    """The body without its Content-Encoding; stops inflating one byte past the cap.
+    """The body without its Content-Encoding; inflated piece by piece, no further than past the cap.
 
     Raises MediaTypeError, TooLargeError or MalformedBodyError.
     """
@@ -36,13 +41,11 @@ def inflate(raw: bytes, *, content_encoding: str, max_decoded_bytes: int) -> byt
 def _inflate(raw: bytes, encoding: str, window_bits: int, max_decoded_bytes: int) -> bytes:
     stream = zlib.decompressobj(window_bits)
     try:
-        decoded = stream.decompress(raw, max_decoded_bytes + 1)
+        pieces = list(_pieces(stream, raw, max_decoded_bytes))
     except zlib.error as error:
         raise MalformedBodyError(
             f"the body is not {encoding}, which its Content-Encoding says it is", field="body"
         ) from error
-    if len(decoded) > max_decoded_bytes:
-        raise too_large(max_decoded_bytes)
     if not stream.eof:
         raise MalformedBodyError(
             f"the {encoding} body ends early: {len(raw)} bytes came", field="body"
@@ -51,7 +54,21 @@ def _inflate(raw: bytes, encoding: str, window_bits: int, max_decoded_bytes: int
         raise MalformedBodyError(
             f"{len(stream.unused_data)} bytes follow the end of the {encoding} body", field="body"
         )
-    return decoded
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _pieces(stream: zlib._Decompress, rest: bytes, left_bytes: int) -> Iterator[bytes]:
+    """What comes out until the stream ends or breaks off; raises TooLargeError past `left_bytes`."""
+    max_decoded_bytes = left_bytes
+    while not stream.eof:
+        piece = stream.decompress(rest, min(_PIECE_BYTES, left_bytes + 1))
+        if len(piece) > left_bytes:
+            raise too_large(max_decoded_bytes)
+        rest = stream.unconsumed_tail
+        if not piece and not rest:
+            return
+        left_bytes -= len(piece)
+        yield piece
 
 
 def too_large(max_decoded_bytes: int) -> TooLargeError:
