@@ -77,6 +77,7 @@ def open_core(
                 chunks=consumed[CHUNKS],
                 told=telemetry.chunk,
                 monotonic=core.chunk_clock,
+                stopped=core.stopped.is_set,
                 block_lines=CHUNK_LINES,
             )
         try:

@@ -59,6 +59,8 @@ class Core:
     gate: Event = field(default_factory=Event)
     """Open: receivers receive."""
     draining: Event = field(default_factory=Event)
+    stopped: Event = field(default_factory=Event)
+    """The drain's time is over: what runs is aborted."""
     warm: Event = field(default_factory=Event)
     """The models that fit were loaded, or were tried."""
 

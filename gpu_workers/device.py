@@ -11,7 +11,7 @@ import math
 import queue
 import time
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from threading import Event, Lock
+from threading import Lock
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from shared.errors import LanewayError, UnavailableError
@@ -80,7 +80,7 @@ class Device:
         self.done: queue.Queue[Done | None] = queue.Queue(PUBLISH_AHEAD)
         self.busy = Busy()
         self.limit_s = math.inf
-        self._stopped = Event()
+        self._stopped = core.stopped
         self._lock = Lock()
         self._watch: Watch | None = None
         self._current: Sequence[Held] = ()
@@ -246,9 +246,12 @@ class Device:
         until = core.worker.clock() + core.chunk_s + CHUNK_MARGIN_S
         started_s = core.chunk_started_s = time.monotonic()
         try:
-            [outcome] = core.chunks.run_delivery(
-                [held.delivery], lease=Lease(core.owner, until), until_s=started_s + core.chunk_s
-            )
+            with self._running([held]):
+                [outcome] = core.chunks.run_delivery(
+                    [held.delivery],
+                    lease=Lease(core.owner, until),
+                    until_s=started_s + core.chunk_s,
+                )
         except UnavailableError:
             core.outage.met()
             outcome = core.outage.retry()

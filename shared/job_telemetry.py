@@ -105,6 +105,8 @@ def _members(facts: JobFacts) -> dict[str, Any]:
         members["job_failures"] = int(facts.outcome == "failed")
     elif facts.outcome == "duplicate":
         members["duplicates"] = 1
+    if facts.detail:
+        members["detail"] = facts.detail
     if run is not None:
         members["queue_ms"] = run.queue_ms
         members["run_ms"] = run.run_ms

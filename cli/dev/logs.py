@@ -2,7 +2,7 @@
 
 A request's line becomes time, function, status, model and latency; a job's its end, model, times and
 id; a failure keeps its frames. What the platform adds around an invocation (START, END, REPORT) is
-left out, and so is a pass of the sweeper that found nothing.
+left out, and so are a pass of the sweeper that found nothing and lines that are metrics alone.
 """
 
 from __future__ import annotations
@@ -118,6 +118,8 @@ def render(timestamp_ms: int, function: str, message: str) -> Text | None:
     line.append(f"{function:<20} ", style="cyan")
     if fields is None:
         return line.append(message, style="red" if "Error" in message else "")
+    if _metrics(fields) == {fields.get("message")}:  # a metric of the worker, and nothing to tell
+        return None
     if "allowed" in fields:  # the authorizer's line: a granted call has a line of its own
         return (
             None if fields["allowed"] else line.append("refused: not a valid key", style="yellow")
@@ -132,6 +134,12 @@ def _parse(message: str) -> dict[str, Any] | None:
     except ValueError:
         return None
     return fields if isinstance(fields, dict) else None
+
+
+def _metrics(fields: Mapping[str, Any]) -> set[str]:
+    """The names of the metrics in a line."""
+    told = fields.get("_aws", {}).get("CloudWatchMetrics", [])
+    return {metric["Name"] for directive in told for metric in directive.get("Metrics", [])}
 
 
 def _request(line: Text, fields: Mapping[str, Any]) -> Text:
@@ -157,7 +165,8 @@ def _job(line: Text, fields: Mapping[str, Any]) -> Text:
     line.append(", ".join(_facts(fields)), style="dim")
     if fields.get("code", "ok") != "ok":
         line.append(f"  {fields['code']}", style=_OUTCOMES.get(outcome, "yellow"))
-    return line.append(f"  job {fields.get('job_id')}")
+    line.append(f"  job {fields.get('job_id')}")
+    return line.append(f"\n    {fields['detail']}", style="red") if fields.get("detail") else line
 
 
 def _facts(fields: Mapping[str, Any]) -> Iterator[str]:

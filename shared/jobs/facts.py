@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from shared.errors import ModelRunError
+
 if TYPE_CHECKING:
     from shared.results.store import JobRow, RunFacts
 
@@ -19,6 +21,13 @@ class JobFacts(NamedTuple):
     """HTTP status of the result; 0 where this delivery gave none."""
     code: str = "ok"
     run: RunFacts | None = None
+    detail: str | None = None
+    """onnxruntime's own words about a run that failed: for the log, and for no caller."""
+
+
+def detail_of(error: BaseException) -> str | None:
+    """What the log has of an error besides its code."""
+    return error.detail if isinstance(error, ModelRunError) else None
 
 
 class Reporter(Protocol):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from shared.errors import LanewayError
 from shared.jobs.delivery import DONE, Retry, jitter_s
-from shared.jobs.facts import JobFacts
+from shared.jobs.facts import JobFacts, detail_of
 from shared.jobs.publishing import publish
 from shared.jobs.work import Refused, Trouble
 
@@ -124,7 +124,12 @@ class Ledger:
 
 def _released(work: Work, error: LanewayError) -> JobFacts:
     return JobFacts(
-        row=work.row, outcome="released", status=error.status, code=error.code, run=work.run
+        row=work.row,
+        outcome="released",
+        status=error.status,
+        code=error.code,
+        run=work.run,
+        detail=detail_of(error),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from shared.errors import InternalError, LanewayError, UnavailableError, UriNotAllowedError
-from shared.jobs.facts import JobFacts
+from shared.jobs.facts import JobFacts, detail_of
 from shared.jobs.failures import as_failure, failure_of
 from shared.jobs.messages import event
 from shared.jobs.work import Answered, Refused
@@ -106,10 +106,17 @@ def _tell(worker: Worker, row: JobRow) -> None:
 
 
 def _facts(work: Work, ending: Ending, *, kept: bool) -> JobFacts:
+    detail = None
     if isinstance(ending, Answered):
         outcome, status, code = "succeeded", OK, "ok"
     else:
         outcome, status, code = "failed", ending.error.status, ending.error.code
+        detail = detail_of(ending.error)
     return JobFacts(
-        row=work.row, outcome=outcome if kept else "lost", status=status, code=code, run=work.run
+        row=work.row,
+        outcome=outcome if kept else "lost",
+        status=status,
+        code=code,
+        run=work.run,
+        detail=detail,
     )

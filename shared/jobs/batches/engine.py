@@ -26,6 +26,7 @@ from shared.jobs.batches.lines import (
     is_blank,
     read_line,
 )
+from shared.jobs.facts import detail_of
 from shared.limits import JSON_CONTAINERS_MAX
 from shared.schema.batch import CUSTOM_ID_LENGTH_MAX
 
@@ -59,7 +60,8 @@ class Written:
 class Engine:
     """One model for the lines of one batch.
 
-    `timeout_s` bounds one run of the model; `report` is told of exceptions that nobody foresaw.
+    `timeout_s` bounds one run of the model; `report` is told of exceptions that nobody foresaw;
+    `stopped` says whether runs are aborted from outside.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Engine:
         endpoint: str,
         timeout_s: float,
         report: Callable[[BaseException], None],
+        stopped: Callable[[], bool] = bool,
     ) -> None:
         self._served = served
         self._validate = validate
@@ -79,6 +82,8 @@ class Engine:
         self._endpoint = endpoint
         self._timeout_s = timeout_s
         self._report = report
+        self._stopped = stopped
+        self._told = False
         self._rows_max = max(1, model.max_batch_size)
         self._stacker = Stacker(served, rows_max=self._rows_max)
         self._bulk = Bulk(model, served, self._stacker)
@@ -218,6 +223,10 @@ class Engine:
 
     def _as_failure(self, error: Exception) -> LanewayError:
         if isinstance(error, LanewayError):
+            # Once a run of a chunk: a model that fails may fail on every line.
+            if detail_of(error) and not self._told:
+                self._told = True
+                self._report(error)
             return error
         self._report(error)
         return InternalError("an internal error; the service's log has it under the batch's id")
@@ -226,8 +235,10 @@ class Engine:
         return min(until_s, time.monotonic() + self._timeout_s)
 
     def _check_time(self, until_s: float, error: Exception) -> None:
-        """Whether the invocation's end stopped a run, not the run's own limit."""
-        if isinstance(error, DeadlineExceededError) and time.monotonic() >= until_s:
+        """Whether the invocation's end, or the worker's, stopped a run, not the run's own limit."""
+        if isinstance(error, DeadlineExceededError) and (
+            time.monotonic() >= until_s or self._stopped()
+        ):
             raise OutOfTimeError from error
 
     def _write(self, block: _Block) -> Written:

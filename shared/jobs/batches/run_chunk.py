@@ -82,6 +82,8 @@ class ChunkWorker:
     """By which a run sees that its time is over."""
     block_lines: int = BLOCK_LINES
     """Between two looks at that clock."""
+    stopped: Callable[[], bool] = bool
+    """Whether runs are aborted from outside: then the block is dropped, and costs no attempt."""
 
 
 class ChunkRunner:
@@ -161,7 +163,7 @@ class _Run:
                 self._hand_back(charged=False)
             raise
         self._files.abort()
-        self._hand_back(charged=True)
+        self._hand_back(charged=not self._worker.stopped())
         self._tell("released")
         return Retry(RETRY_S)
 
@@ -187,6 +189,7 @@ class _Run:
                 endpoint=row.endpoint,
                 timeout_s=worker.timeout_s,
                 report=worker.report,
+                stopped=worker.stopped,
             )
             self._take(lambda block: engine.run(block.lines, self._at.line, until_s=self._until_s))
 

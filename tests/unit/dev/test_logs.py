@@ -124,3 +124,23 @@ def test_a_pass_of_the_sweeper_is_told_when_it_found_something():
     assert told(json.dumps({"message": "sweep", "stage": "local"})) is None
     found = told(json.dumps({"message": "sweep", "swept_sent": 2, "swept_expired": 1}))
     assert found.endswith("swept: 2 sent, 1 expired")
+
+
+def metrics(*names):
+    directive = {"Metrics": [{"Name": name, "Unit": "Count"} for name in names]}
+    return {"_aws": {"Timestamp": 0, "CloudWatchMetrics": [directive]}}
+
+
+@pytest.mark.parametrize("name", ["device_busy", "drain_ms", "interruptions"])
+def test_a_line_that_is_a_metric_alone_is_left_out(name):
+    assert told(json.dumps({"message": name, name: 12.5, **metrics(name)})) is None
+
+
+def test_a_chunk_is_told_though_it_has_metrics():
+    line = {"level": "INFO", "message": "chunk", "chunk": 3, **metrics("chunks", "chunk_ms")}
+    assert told(json.dumps(line)).endswith("INFO chunk")
+
+
+def test_the_runtimes_words_on_a_run_that_failed_are_below_its_job():
+    line = told(job(outcome="failed", code="model_run_failed", detail="Gather: out of bounds"))
+    assert line.endswith("job order-42\n    Gather: out of bounds")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -31,14 +32,15 @@ def make(desk, batches):
         batches.worker,
         sessions=core.worker.sessions,
         monotonic=core.chunk_clock,
+        stopped=core.stopped.is_set,
         block_lines=8,
     )
     core.chunks = ChunkRunner(told)
     return worker
 
 
-def looping(number):
-    tensor = {"name": "x", "shape": [1], "datatype": "FP32", "data": [TURNS]}
+def looping(number, turns=TURNS):
+    tensor = {"name": "x", "shape": [1], "datatype": "FP32", "data": [turns]}
     return line(number, LOOP, body={"inputs": [tensor]})
 
 
@@ -77,3 +79,22 @@ def test_a_drain_ends_a_chunk_after_its_block_and_keeps_what_is_done(desk, batch
     assert batches.chunks.depth() == 1
     batches.settle(key)
     check_invariants(batches, key, lines=LINES)
+
+
+def test_a_drain_aborts_a_block_that_would_outlast_it_and_charges_no_attempt(desk, batches):
+    key = batches.submit(looping(0, turns=1e12), LOOP)
+    batches.step_split()
+    worker = make(desk, batches)
+    thread = threading.Thread(target=worker.run, daemon=True)
+    thread.start()
+    wait_for(lambda: worker.core.chunk_started_s)
+    wait_for(lambda: [chunk.status for chunk in batches.batches.chunks(key)] == ["running"])
+
+    worker.drain(1.0)
+    thread.join(20)
+
+    assert not thread.is_alive()
+    [chunk] = batches.batches.chunks(key)
+    assert (chunk.status, chunk.attempt, chunk.next.line) == ("open", 0, 1)
+    assert batches.chunks.depth() == 1
+    assert worker.failure is None
