@@ -1,4 +1,7 @@
-"""An instance for the fault tests: a real worker process beside a metadata service of its own."""
+"""An instance for the fault tests: a real worker process beside a metadata service of its own.
+
+Its jobs are carried by the emulator's SQS, or by a RabbitMQ.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,7 @@ from shared.settings import WorkerSettings
 from tests.faults.models import GATED, _add_transform
 from tests.faults.stage import PROJECT, TENANT, Child
 from tests.fixtures import small_models
+from tests.fixtures.brokered import Carrier
 from tests.fixtures.job_desk import tensor_body
 
 POOL = "heavy"
@@ -104,9 +108,12 @@ def _turns(*, above):
 
 
 class Instance:
-    """The pool's queues, table and bucket in the emulator; `metadata` is the instance's own."""
+    """The pool's queues, table and bucket in the emulator; `metadata` is the instance's own.
 
-    def __init__(self, folder, models, access, metadata):
+    `rabbitmq`: the broker that carries the jobs instead.
+    """
+
+    def __init__(self, folder, models, access, metadata, *, rabbitmq=None):
         self.folder = folder
         self.metadata = metadata
         self._access = access
@@ -127,7 +134,16 @@ class Instance:
             kind: self._sqs.create_queue(QueueName=f"{name}-{kind}", Attributes=hidden)["QueueUrl"]
             for kind in (*GPU_QUEUES, "dead", "webhooks")
         }
+        self._carrier = None
         self.queues = {kind: SqsQueue(self._sqs, url=urls[kind]) for kind in GPU_QUEUES}
+        carried = {
+            "queues": {POOL: {kind: urls[kind] for kind in GPU_QUEUES}},
+            "dead_letters": dict.fromkeys(GPU_QUEUES, urls["dead"]),
+        }
+        if rabbitmq is not None:
+            self._carrier = Carrier(rabbitmq.url, {POOL: GPU_QUEUES})
+            self.queues = {kind: self._carrier.queue(POOL, kind) for kind in GPU_QUEUES}
+            carried = {"queues": self._carrier.names, "amqp_url": rabbitmq.url}
         self.settings = WorkerSettings(
             stage="local",
             pool=POOL,
@@ -135,8 +151,7 @@ class Instance:
             metadata_url=metadata.url,
             metadata_poll_s=POLL_S,
             models=str(self._package(models)),
-            queues={POOL: {kind: urls[kind] for kind in GPU_QUEUES}},
-            dead_letters=dict.fromkeys(GPU_QUEUES, urls["dead"]),
+            **carried,
             webhooks_queue=urls["webhooks"],
             jobs_table=name,
             bucket=name,
@@ -186,6 +201,9 @@ class Instance:
 
     def visible(self, kind="async"):
         """The ids of the jobs whose messages can be received now; they stay hidden from then on."""
+        if self._carrier is not None:
+            bodies = self._carrier.take_all(POOL, kind)
+            return sorted(orjson.loads(body)["job"]["id"] for body in bodies)
         found, queue = [], self.queues[kind]
         while taken := queue.receive(limit=10, wait_s=0):
             found += [orjson.loads(delivery.body)["job"]["id"] for delivery in taken]
@@ -204,6 +222,8 @@ class Instance:
     def stop(self):
         for worker in self.workers:
             worker.kill()
+        if self._carrier is not None:
+            self._carrier.close()
 
     def _environment(self, **variables):
         kept = ("PATH", "HOME", "TMPDIR")
@@ -230,10 +250,10 @@ class Instance:
 
 
 @contextmanager
-def running_instance(folder, models, access):
+def running_instance(folder, models, access, **options):
     """An instance whose metadata is served; its workers end with it."""
     with serve_metadata() as metadata:
-        instance = Instance(folder, models, access, metadata)
+        instance = Instance(folder, models, access, metadata, **options)
         try:
             yield instance
         finally:
