@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from shared.queues.protocol import Queue
     from shared.queues.rabbitmq import RabbitBroker
     from shared.results.store import JobStore
-    from shared.settings import IngressSettings
+    from shared.settings import IngressSettings, JobSettings
 
 LETTERS_HELD: Final = 10_000
 """Dead letters of a queue in RabbitMQ that are looked at in one command, at most."""
@@ -50,6 +50,8 @@ class StageJobs:
     """Whose the messages are that users drop."""
     store: JobStore
     retries: Retries
+    settings: JobSettings
+    """What its ingress function was told."""
     dead_letters: tuple[DeadLetters, ...]
     beyond: tuple[str, ...] = ()
     """Pool and kind of queues in a RabbitMQ that was not named."""
@@ -127,6 +129,7 @@ def _opened(
     return StageJobs(
         tenant="default",
         store=store,
+        settings=settings,
         retries=Retries(
             store=store,
             payloads=S3PayloadStore(aws_client("s3", stage, region), bucket=settings.bucket),

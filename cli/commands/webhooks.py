@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.output import answer, answer_table, say
-from cli.stages import LOCAL, RegionOption, StageOption, aws_client, explained
+from cli.stages import LOCAL, RegionOption, StageOption, aws_client, explained, own_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +46,7 @@ def create(
     """Make a tenant's first secret; stdout gets the secret alone."""
     from shared.jobs.webhook_secrets import create_secret
 
-    with secret_store(stage, region) as store:
+    with secret_store(stage, region, writes=True) as store:
         made = create_secret(store, tenant)
     say(f"webhooks of tenant {tenant} in stage {stage} are signed from now on with:")
     answer(made.value)
@@ -59,7 +59,7 @@ def rotate(
     """Make a new secret; until `retire` or the next `rotate` the one before it signs too."""
     from shared.jobs.webhook_secrets import rotate_secret
 
-    with secret_store(stage, region) as store:
+    with secret_store(stage, region, writes=True) as store:
         made = rotate_secret(store, tenant)
     say(
         f"within a minute webhooks of tenant {tenant} carry two signatures; when every receiver has "
@@ -75,7 +75,7 @@ def retire(
     """Stop signing with the secret before the newest."""
     from shared.jobs.webhook_secrets import retire_secret
 
-    with secret_store(stage, region) as store:
+    with secret_store(stage, region, writes=True) as store:
         retire_secret(store, tenant)
     say(f"within a minute webhooks of tenant {tenant} are signed with the newest secret alone")
 
@@ -97,9 +97,13 @@ def show(
 
 
 @contextmanager
-def secret_store(stage: str, region: str | None) -> Iterator[SecretStore]:
-    """The stage's signing secrets; what AWS refuses meanwhile becomes a message with the way out."""
+def secret_store(stage: str, region: str | None, *, writes: bool = False) -> Iterator[SecretStore]:
+    """The stage's signing secrets; what AWS refuses meanwhile becomes a message with the way out.
+
+    `writes`: new values are encrypted with the stage's own key, where it has one.
+    """
     from shared.jobs.webhook_secrets import SsmSecretStore
 
+    key = own_key(stage, region) if writes else ""
     with explained("signing secrets", stage):
-        yield SsmSecretStore(aws_client("ssm", stage, region), stage=stage)
+        yield SsmSecretStore(aws_client("ssm", stage, region), stage=stage, key=key)

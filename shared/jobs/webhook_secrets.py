@@ -53,6 +53,9 @@ class SecretStore(SecretReader, Protocol):
     def put(self, tenant: str, active: Secrets, *, new: bool) -> bool:
         """Keep a tenant's secrets; False where `new` and the tenant has some already."""
 
+    def remove(self, tenant: str) -> bool:
+        """Forget a tenant's secrets; False where it has none."""
+
 
 def create_secret(store: SecretStore, tenant: str) -> SigningSecret:
     """Make a tenant's first secret; raises `ConflictError` where it has one."""
@@ -111,13 +114,21 @@ class MemorySecretStore:
         self._active[tenant] = active
         return True
 
+    def remove(self, tenant: str) -> bool:
+        """Forget a tenant's secrets."""
+        return self._active.pop(tenant, None) is not None
+
 
 class SsmSecretStore:
-    """Secrets as SecureString parameters `/laneway/<stage>/webhooks/<tenant>`, one call a method."""
+    """Secrets as SecureString parameters `/laneway/<stage>/webhooks/<tenant>`, one call a method.
 
-    def __init__(self, client: Any, *, stage: str) -> None:
+    `key`: id or alias of the stage's own key, which new values are encrypted with; empty: AWS's own.
+    """
+
+    def __init__(self, client: Any, *, stage: str, key: str = "") -> None:
         self._client = client
         self._stage = stage
+        self._key = {"KeyId": key} if key else {}
 
     def get(self, tenant: str) -> Secrets:
         """The active secrets of a tenant."""
@@ -140,8 +151,18 @@ class SsmSecretStore:
                     Type="SecureString",
                     Value=_write(active),
                     Overwrite=not new,
+                    **self._key,
                 )
             except self._client.exceptions.ParameterAlreadyExists:
+                return False
+        return True
+
+    def remove(self, tenant: str) -> bool:
+        """Forget a tenant's secrets."""
+        with translated(StoreUnavailableError, "the store of signing secrets"):
+            try:
+                self._client.delete_parameter(Name=parameter_name(self._stage, tenant))
+            except self._client.exceptions.ParameterNotFound:
                 return False
         return True
 

@@ -33,12 +33,12 @@ def call(service, method, path, *, headers=None, **arguments):
     )
 
 
-def ended(service, path, *, timeout_s=TIMEOUT_S):
+def ended(service, path, *, headers=None, timeout_s=TIMEOUT_S):
     """The job or batch once it has ended."""
     found = {}
 
     def has_ended():
-        answer = call(service, "GET", path)
+        answer = call(service, "GET", path, headers=headers)
         found.update(answer.json() if answer.is_success else {})
         return found.get("status") in ENDED
 

@@ -21,6 +21,7 @@ from shared.settings import JobSettings
 from tests.fixtures.job_rows import FAILURE, ManualClock, new_row
 
 SUBMISSION = {"schema_version": 1, "model": "iris", "input": {"inputs": []}}
+SETTINGS = JobSettings(stage="dev", bucket="memory")
 
 
 class Desk:
@@ -38,11 +39,12 @@ class Desk:
         self.stage = StageJobs(
             tenant="default",
             store=self.store,
+            settings=SETTINGS,
             retries=Retries(
                 store=self.store,
                 payloads=self.payloads,
                 queues={("shared", "async"): self.source} if has_queue else {},
-                rules=JobRules.of(JobSettings(stage="dev", bucket="memory")),
+                rules=JobRules.of(SETTINGS),
                 clock=self.clock,
             ),
             dead_letters=(self.place,),
