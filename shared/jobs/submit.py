@@ -23,6 +23,7 @@ from shared.errors import (
     UnavailableError,
     UnsupportedClassError,
 )
+from shared.jobs.counted import too_many_jobs
 from shared.jobs.messages import reference
 from shared.jobs.places import check_input_uri, input_key, upload_prefix
 from shared.jobs.signature import check_body
@@ -86,19 +87,26 @@ class Jobs:
         principal: str = "queue",
         job_id: str | None = None,
         idempotency_key: str | None = None,
+        jobs_max: int | None = None,
     ) -> Accepted:
         """Accept a job, once for each id or key of a tenant; `principal` asks for it.
 
-        Raises a `CallerError`, `ConflictError` among them, or `UnavailableError`: then no job was
-        made.
+        `jobs_max`: how many unfinished jobs the tenant may have. Raises a `CallerError`, among them
+        `ConflictError` and `TooManyJobsError`, or `UnavailableError`: then no job was made.
         """
         now = self._clock()
         key = JobKey(tenant, job_id or _derived_id(tenant, idempotency_key) or new_id(now))
-        row = changed(self.new_row(submission, key=key, now=now), principal=principal)
-        kept = self._store.create(row)
+        kept = None if jobs_max is None else self._kept_when_full(key, jobs_max)
         if kept is None:
-            return Accepted(row, created=True, sent=self._send(row))
-        if kept.payload_digest != row.payload_digest:
+            row = changed(
+                self.new_row(submission, key=key, now=now),
+                principal=principal,
+                counted=jobs_max is not None,
+            )
+            kept = self._store.create(row)
+            if kept is None:
+                return Accepted(row, created=True, sent=self._send(row))
+        if kept.payload_digest != submission.digest:
             raise _conflict(key, idempotency_key)
         return Accepted(kept, created=False)
 
@@ -144,6 +152,15 @@ class Jobs:
         key = f"{upload_prefix(tenant)}{new_id(now)}"
         place = self._payloads.presign_upload(key, max_bytes=max_bytes, expires_s=UPLOAD_S)
         return f"s3://{self._rules.bucket}/{key}", now + UPLOAD_S, place
+
+    def _kept_when_full(self, key: JobKey, jobs_max: int) -> JobRow | None:
+        """None while another job may be accepted; else the row that is there already, or a refusal."""
+        if self._store.counted(key.tenant, up_to=jobs_max) < jobs_max:
+            return None
+        kept = self._store.get(key)
+        if kept is None:
+            raise too_many_jobs(jobs_max)
+        return kept
 
     def _check_lane(self, lane: Lane, model: str) -> None:
         if (lane.pool, lane.queue) in self._queues:

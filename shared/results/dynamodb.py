@@ -16,7 +16,7 @@ from shared.results import items, transitions
 from shared.results.cursor import read_cursor, write_cursor
 from shared.results.jobs_table import Item, JobsTable, Written
 from shared.results.store import Admission, Claim, Claimed, Exists, Page
-from shared.results.table import DUE, HOOKS, LISTED, SHARDS, UNSENT
+from shared.results.table import COUNTED, DUE, HOOKS, LISTED, SHARDS, UNSENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -182,6 +182,10 @@ class DynamoJobStore:
     def due(self, *, now: float, limit: int) -> Sequence[JobRow]:
         """Rows that somebody must look at by now, oldest first: one query for each shard."""
         return sorted(self._until(DUE, now, limit), key=lambda row: row.due_at or 0.0)[:limit]
+
+    def counted(self, tenant: str, *, up_to: int) -> int:
+        """How many rows of the tenant are counted."""
+        return self._table.count(COUNTED, tenant, up_to=up_to)
 
     def _until(self, index: str, last: float, limit: int) -> Iterator[JobRow]:
         for shard in range(SHARDS):

@@ -44,7 +44,7 @@ RELEASE: Final = (
 )
 END: Final = (
     "SET #status = :ended, #finished_at = :now, #hook_at = :now, "
-    "#purge_at = #submission.#purge_at{more} REMOVE #lease, #due_at, #unsent_at"
+    "#purge_at = #submission.#purge_at{more} REMOVE #lease, #due_at, #unsent_at, #counted_for"
 )
 """A row without a webhook has no `hook`, so `hook_at` alone brings it into no index."""
 HOOK_SENT: Final = "REMOVE #hook, #hook_at"

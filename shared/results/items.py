@@ -41,6 +41,7 @@ def to_item(row: JobRow, *, token: str) -> Item:
         "listed_at": text(listed_at(row)),
         "shard": shard,
         "hook": shard if row.webhook is not None else None,
+        "counted_for": text(row.key.tenant) if row.counted else None,
         "put_token": text(token),
         "status": text(row.status),
         "model": text(row.model),
@@ -100,6 +101,7 @@ def from_item(item: Mapping[str, Any]) -> JobRow:
         principal=_string(submission, "principal") or "queue",
         unsent_at=_float(item, "hook_at") if hook_unsent else _float(item, "unsent_at"),
         due_at=_float(item, "due_at"),
+        counted="counted_for" in item,
     )
 
 

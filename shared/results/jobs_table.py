@@ -1,4 +1,4 @@
-"""The four calls that the job store makes to DynamoDB, with their failures in our words.
+"""The five calls that the job store makes to DynamoDB, with their failures in our words.
 
 A refused condition is an answer here, not an error: it comes with the item that refused.
 """
@@ -92,6 +92,29 @@ class JobsTable:
         with _named():
             answer = self._client.query(TableName=self._name, IndexName=index, Limit=limit, **given)
         return answer["Items"]
+
+    def count(self, index: str, partition: str, *, up_to: int) -> int:
+        """How many items a partition of an index has; at `up_to` the counting ends."""
+        given = arguments(
+            {":partition": {"S": partition}},
+            KeyConditionExpression=f"#{INDEX_KEYS[index][0]} = :partition",
+        )
+        found, start = 0, None
+        while found < up_to:
+            after: dict[str, Any] = {} if start is None else {"ExclusiveStartKey": start}
+            with _named():
+                page = self._client.query(
+                    TableName=self._name,
+                    IndexName=index,
+                    Select="COUNT",
+                    Limit=up_to - found,
+                    **given,
+                    **after,
+                )
+            found, start = found + page["Count"], page.get("LastEvaluatedKey")
+            if start is None:
+                break
+        return found
 
     def newest(
         self,

@@ -209,6 +209,12 @@ class MemoryJobStore:
             found = [(row.due_at, row) for row in self._present() if row.due_at is not None]
         return _oldest([(at, row) for at, row in found if at <= now], limit)
 
+    def counted(self, tenant: str, *, up_to: int) -> int:
+        """How many rows of the tenant are counted."""
+        with self._lock:
+            found = sum(row.counted and row.key.tenant == tenant for row in self._present())
+        return min(found, up_to)
+
     def _find(self, key: JobKey, *, now: float) -> JobRow | None:
         row = self._rows.get(key)
         return None if is_gone(row, now=now) else row

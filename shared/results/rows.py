@@ -112,6 +112,8 @@ class JobRow:
     """Set while a message of this row, or its webhook's event, is not confirmed by the broker."""
     due_at: float | None = None
     """When somebody must look: ttl, lapsed lease, lost message; None for an ended job."""
+    counted: bool = False
+    """Whether it takes one of the jobs that its tenant may have unfinished; an ended job takes none."""
 
     @property
     def queue(self) -> str:

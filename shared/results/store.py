@@ -24,7 +24,7 @@ queue, `due_at` when somebody must next look at it; a row without `due_at` has e
     (*) ttl ahead, or it ran before: a ttl bounds the wait for the first run. A released attempt
     that was not charged did not run.
 
-Each of the five endings removes the lease, `due_at` and the message's outbox entry, sets
+Each of the five endings removes the lease, `due_at`, `counted` and the message's outbox entry, sets
 `finished_at`, and opens the webhook's outbox entry where the job has a webhook. Everything else is
 refused, and nothing changes. A write is conditional on the row alone, so it may be repeated by a
 client that lost the answer: the repetition gives what the first one gave.
@@ -211,3 +211,9 @@ class JobStore(Protocol):
 
     def due(self, *, now: float, limit: int) -> Sequence[JobRow]:
         """Rows that somebody must look at by now, oldest first."""
+
+    def counted(self, tenant: str, *, up_to: int) -> int:
+        """How many rows of the tenant are `counted` and have not ended; `up_to` where there are more.
+
+        From an index, which the endings themselves keep: it lags behind, and it cannot drift.
+        """

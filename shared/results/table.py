@@ -2,9 +2,10 @@
 
 Every index is sparse by its sort key: a row is in `unsent`, `due` or `hooks` while it has the
 attribute that the index sorts by. A row has `hook` only where the job has a webhook, so that each
-ending can set `hook_at` without knowing of it.
+ending can set `hook_at` without knowing of it. `counted` is sparse by its partition key: it holds the
+unfinished jobs of tenants that may have only so many, by which they are counted, and nothing but keys.
 
-The indexes hold everything but the inline bytes, which would be paid for with every change of
+The other indexes hold everything but the inline bytes, which would be paid for with every change of
 status, in every index.
 """
 
@@ -25,14 +26,16 @@ UNSENT: Final = "unsent"
 DUE: Final = "due"
 HOOKS: Final = "hooks"
 LISTED: Final = "listed"
+COUNTED: Final = "counted"
 INDEX_KEYS: Final[Mapping[str, tuple[str, str]]] = {
     UNSENT: ("shard", "unsent_at"),
     DUE: ("shard", "due_at"),
     HOOKS: ("hook", "hook_at"),
     LISTED: ("tenant", "listed_at"),
+    COUNTED: ("counted_for", "created_at"),
 }
 """Partition key and sort key of each index."""
-NUMBERS: Final = frozenset({"unsent_at", "due_at", "hook_at"})
+NUMBERS: Final = frozenset({"unsent_at", "due_at", "hook_at", "created_at"})
 """Key attributes that are numbers; the others are text."""
 
 PROJECTED: Final = (
@@ -81,6 +84,8 @@ def table_definition(name: str) -> dict[str, Any]:
 
 
 def _index(name: str) -> dict[str, Any]:
+    if name == COUNTED:
+        return index_definition(name, INDEX_KEYS[name], {"ProjectionType": "KEYS_ONLY"})
     held = {"ProjectionType": "INCLUDE", "NonKeyAttributes": projected(name)}
     return index_definition(name, INDEX_KEYS[name], held)
 

@@ -128,6 +128,7 @@ def ended(
         webhook_unsent=row.webhook is not None,
         unsent_at=now if row.webhook is not None else None,
         due_at=None,
+        counted=False,
     )
 
 
