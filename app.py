@@ -15,6 +15,7 @@ from stacks.compose import compose, new_app, synthesize
 from stacks.deployment import Deployment
 from stacks.errors import SynthError
 from stacks.packaging import BuildContext, build_assets
+from stacks.packaging.admission import admit
 from stacks.stages import stage_of
 
 
@@ -27,10 +28,13 @@ def main() -> None:
     if stage.emulated and app.node.try_get_context("broker"):  # `make dev BROKER=rabbitmq`
         stage = dataclasses.replace(stage, broker=app.node.try_get_context("broker"))
     repository = read_repository(Path(app.node.try_get_context("models") or "models"))
+    context = BuildContext(architecture=stage.architecture)
+    assets = build_assets(repository, context, stage=stage)
+    admit(repository, kept=context.root / "admission")
     deployment = Deployment(
         stage=stage,
         repository=repository,
-        assets=build_assets(repository, BuildContext(architecture=stage.architecture), stage=stage),
+        assets=assets,
         emulator_url=app.node.try_get_context("emulator_url"),
         webhook_ca_file=app.node.try_get_context("webhook_ca_file"),
     )

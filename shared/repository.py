@@ -66,7 +66,7 @@ def read_repository(folder: Path) -> Repository:
     """Read and check the whole repository; raises RepositoryError at the first thing that is wrong."""
     if not folder.is_dir():
         raise RepositoryError(f"{folder} is not a folder; name the folder that holds the models")
-    pools = _read_pools(folder)
+    pools = read_pools(folder)
     models = {path.parent.name: read_model(path) for path in sorted(folder.glob("*/model.toml"))}
     if not models:
         raise RepositoryError(
@@ -127,7 +127,8 @@ def _check_compute(models: Mapping[str, ModelEntry]) -> None:
             )
 
 
-def _read_pools(folder: Path) -> dict[str, PoolSpec]:
+def read_pools(folder: Path) -> dict[str, PoolSpec]:
+    """Read and check `pools.toml`; one pool with the defaults where there is none."""
     path = folder / "pools.toml"
     if not path.is_file():
         return {DEFAULT_POOL: PoolSpec()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,6 +72,13 @@ def small_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.fixtures.small_models import write_repository  # noqa: PLC0415 - onnx is only loaded where asked for
 
     return write_repository(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def served_models(small_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same less what no synth lets through: a loop without end."""
+    folder = tmp_path_factory.mktemp("served") / "models"
+    return Path(shutil.copytree(small_models, folder, ignore=shutil.ignore_patterns("stuck")))
 
 
 @pytest.fixture(scope="session")

@@ -79,7 +79,7 @@ def show(name: Name, models: Repository = MODELS) -> None:
 
 @app.command()
 def check(names: Names = None, models: Repository = MODELS) -> None:
-    """Verify declarations, digests, transforms and golden answers; exit code 1 with the reasons."""
+    """Verify declarations, digests, graphs, transforms, golden answers; exit code 1 with the reasons."""
     from cli.models.check import check as check_models
 
     findings = check_models(models, names or ())

@@ -17,7 +17,8 @@ from cli.models import manifest as manifests
 from cli.models.declaration import model_toml
 from cli.models.folders import MODEL_TOML
 from cli.output import CommandError
-from shared.inference.inspect import ModelRefusedError, inspect_model
+from shared.inference.findings import ModelRefusedError
+from shared.inference.sandbox import inspect_in_sandbox
 from shared.limits import LAMBDA_PACKAGE_BYTES, MIB
 from shared.repository import (
     MODEL_FILE,
@@ -30,7 +31,7 @@ from shared.repository import (
 from shared.schema.spec import Lineage, Manifest, ModelName, VersionName
 
 if TYPE_CHECKING:
-    from shared.inference.inspect import ModelInspection
+    from shared.inference.findings import ModelInspection
 
 RESERVED_NAMES = frozenset({"stats"})
 """`/v2/models/stats` is a call of the protocol."""
@@ -67,7 +68,7 @@ def add(
     spec = None if is_new else read_model_spec(folder / MODEL_TOML)
     pad = spec.batching.pad if spec else {}
     try:
-        inspection = inspect_model(file, pad=pad)
+        inspection = inspect_in_sandbox(file, pad=pad)
     except ModelRefusedError as error:
         raise CommandError(f"{file.name} cannot be served: {error}") from error
     repository.mkdir(parents=True, exist_ok=True)

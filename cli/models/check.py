@@ -8,20 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from cli.models.folders import MODEL_TOML, model_folders
-from cli.models.golden import GOLDEN_FILE, differences, read_cases
 from cli.models.requirements import stale_pools
-from cli.output import CommandError
-from shared.errors import LanewayError
-from shared.repository import RepositoryError, read_model, read_repository
+from shared.inference.admission import Admissions
+from shared.inference.golden import GOLDEN_FILE
+from shared.repository import RepositoryError, read_model, read_pools, read_repository
+from shared.schema.spec import PoolSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from shared.inference.pipeline import ServedModel
+    from shared.inference.admission import Verdict
     from shared.repository import ModelEntry
 
 
@@ -34,22 +32,41 @@ class Finding:
     ok: bool
 
 
-def check(repository: Path, names: Sequence[str] = ()) -> list[Finding]:
-    """Everything that was verified in these models and in the repository as a whole."""
+def check(
+    repository: Path, names: Sequence[str] = (), *, kept: Path | None = None
+) -> list[Finding]:
+    """Everything that was verified in these models and in the repository as a whole.
+
+    `kept`: the folder in which it is remembered what was admitted; None: everything is looked at.
+    """
     folders = model_folders(repository, names)
-    found = [finding for folder in folders for finding in _check_model(folder)]
+    pools = _pools(repository)
+    found = [
+        finding for folder in folders for finding in _check_model(folder, pools, Admissions(kept))
+    ]
     return [*found, *_check_whole(repository)]
 
 
-def _check_model(folder: Path) -> Iterator[Finding]:
+def _pools(repository: Path) -> Mapping[str, PoolSpec]:
+    """Those that can be read: what is wrong with pools.toml is found with the whole repository."""
+    try:
+        return read_pools(repository)
+    except RepositoryError:
+        return {}
+
+
+def _check_model(
+    folder: Path, pools: Mapping[str, PoolSpec], admissions: Admissions
+) -> Iterator[Finding]:
     try:
         entry = read_model(folder / MODEL_TOML)
     except RepositoryError as error:
         yield Finding(folder.name, str(error), ok=False)
         return
     yield from _check_sources(entry)
-    for version in entry.manifests:
-        yield _check_version(entry, version)
+    pool = pools.get(entry.spec.pool) or PoolSpec()
+    for verdict in admissions.of_versions((entry, name, pool) for name in entry.manifests):
+        yield _finding(verdict)
 
 
 def _check_sources(entry: ModelEntry) -> Iterator[Finding]:
@@ -61,46 +78,13 @@ def _check_sources(entry: ModelEntry) -> Iterator[Finding]:
             yield Finding(entry.name, what, ok=False)
 
 
-def _check_version(entry: ModelEntry, version: str) -> Finding:
-    """Load the version as a pool would, and compare its answers with the golden ones."""
-    from cli.models.running import answer, load
-
-    subject = f"{entry.name} {version}"
-    try:
-        path = entry.folder / GOLDEN_FILE
-        cases = read_cases(path) if path.is_file() else []
-        model = load(entry, version)
-        if model.spec.pad:
-            _check_padding(model)
-        own = [case for case in cases if (case.version or entry.spec.default_version) == version]
-        wrong = [
-            f"{case.name!r}: {difference}"
-            for case in own
-            for difference in differences(case, answer(model, case.request))
-        ]
-    except (LanewayError, CommandError, ValidationError) as error:
-        return Finding(subject, _with_way_out(error, entry.name), ok=False)
-    if wrong:
-        return Finding(subject, "golden answers differ: " + "; ".join(wrong), ok=False)
-    golden = f"{len(own)} golden answers agree" if own else f"no case in {GOLDEN_FILE}"
-    return Finding(subject, f"files as locked, loads, {golden}", ok=True)
-
-
-def _check_padding(model: ServedModel) -> None:
-    """Raises CommandError for a graph that cannot be padded as the declaration says."""
-    from shared.inference.padding import Padding, PaddingRefusedError
-
-    try:
-        Padding(model.spec, model.session)
-    except PaddingRefusedError as error:
-        raise CommandError(f"batching.pad: {error}") from error
-
-
-def _with_way_out(error: Exception, name: str) -> str:
-    code = getattr(error, "code", "")
-    if code == "model_digest_mismatch":
-        return f"{error}; if the change is wanted: laneway models lock {name}"
-    return str(error)
+def _finding(verdict: Verdict) -> Finding:
+    subject = f"{verdict.model} {verdict.version}"
+    if verdict.judgement is None:
+        return Finding(subject, verdict.refusal, ok=False)
+    count = verdict.judgement.golden
+    golden = f"{count} golden answers agree" if count else f"no case in {GOLDEN_FILE}"
+    return Finding(subject, f"files as locked, admitted, {golden}", ok=True)
 
 
 def _check_whole(repository: Path) -> Iterator[Finding]:

@@ -76,10 +76,11 @@ def _fillers(manifest: Manifest) -> Mapping[str, float]:
 
 
 def _inspected(folder: Path, lineage: Lineage, pad: Mapping[str, float]) -> Manifest:
-    from shared.inference.inspect import ModelRefusedError, inspect_model
+    from shared.inference.findings import ModelRefusedError
+    from shared.inference.sandbox import inspect_in_sandbox
 
     try:
-        inspection = inspect_model(folder / MODEL_FILE, pad=pad)
+        inspection = inspect_in_sandbox(folder / MODEL_FILE, pad=pad)
     except ModelRefusedError as error:
         raise CommandError(f"{folder / MODEL_FILE} cannot be served: {error}") from error
     return manifests.build(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shared.catalog import TensorSpec
-    from shared.inference.inspect import ModelInspection
+    from shared.inference.findings import ModelInspection
 
 MANIFEST_FILE = "manifest.json"
 

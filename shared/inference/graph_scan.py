@@ -1,30 +1,33 @@
 """Reads an ONNX file without running it: what it is made of, and what speaks against serving it.
 
-The only module that imports `onnx`, and only when a model is added: serving never needs it.
+The only module that imports `onnx`, and only when a model is added or checked: serving never needs it.
 """
 
 from __future__ import annotations
 
+import math
 import stat
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
+from shared.inference.admission_limits import OPSETS, AdmissionLimits, widest_limits
+from shared.inference.findings import ModelRefusedError
+from shared.limits import MIB, TENSOR_RANK_MAX
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-DOMAINS: Final = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
-"""Operator sets that onnxruntime brings; libraries of custom operators are never loaded."""
-NODES_MAX: Final = 200_000
-DEPTH_MAX: Final = 32
-"""Graphs inside graphs (If, Loop, Scan)."""
+__all__ = ["GraphScan", "ModelRefusedError", "check_plain_file", "check_total", "scan"]
 
-
-class ModelRefusedError(ValueError):
-    """A model file that cannot be served; the message has the reason and the way out.
-
-    Raised when a model is added, never while a request is answered.
-    """
+BITS: Final = (
+    0, 32, 8, 8, 16, 16, 32, 64, 256, 8, 16, 64, 32, 64, 64, 128,
+    16, 8, 8, 8, 8, 4, 4, 4, 8, 2, 2,
+)  # fmt: skip
+"""Of one element in memory, by `TensorProto.DataType`; a text is an object of 32 bytes at least."""
+CALLS_DEEP_MAX: Final = 100
+"""Functions of a model's own that call each other."""
 
 
 @dataclass(slots=True)
@@ -40,25 +43,63 @@ class GraphScan:
     """Inputs and outputs that declare no number of dimensions."""
 
 
-def scan(path: Path) -> GraphScan:
+def scan(path: Path, limits: AdmissionLimits | None = None) -> GraphScan:
     """Read the file at `path`. Raises ModelRefusedError."""
+    limits = limits or widest_limits()
+    size_bytes = _check_size(path, limits)
     model = _read(path)
-    operators: set[tuple[str, str]] = set()
-    locations: set[str] = set()
-    for node in _nodes(model):
-        operators.add((node.domain, node.op_type))
-    for tensor in _tensors(model):
-        locations.update(entry.value for entry in tensor.external_data if entry.key == "location")
-    _check_domains(operators, own={function.domain for function in model.functions})
-    for location in locations:
-        _check_external(path.parent, location)
+    walk = _Walk(model, limits)
+    opset = {item.domain or "ai.onnx": item.version for item in model.opset_import}
+    _check_domains(walk.operators, own={function.domain for function in model.functions})
+    _check_opset(opset)
+    for location, end_bytes in walk.external.items():
+        size_bytes += _check_external(path.parent, location, end_bytes)
+    check_total(path.name, size_bytes, limits)
     return GraphScan(
-        opset={item.domain or "ai.onnx": item.version for item in model.opset_import},
+        opset=opset,
         producer=f"{model.producer_name} {model.producer_version}".strip(),
-        external_files=tuple(sorted(str(PurePosixPath(location)) for location in locations)),
-        operators=frozenset(name for _, name in operators),
+        external_files=tuple(sorted(str(PurePosixPath(location)) for location in walk.external)),
+        operators=frozenset(name for _, name in walk.operators),
         unranked=frozenset(_unranked(model.graph)),
     )
+
+
+def check_plain_file(path: Path, where: str) -> int:
+    """The size of a plain file that has one name. Raises ModelRefusedError for anything else.
+
+    onnxruntime follows hard links out of the folder.
+    """
+    try:
+        status = path.lstat()
+    except OSError as error:
+        raise ModelRefusedError(
+            f"{where} is missing; it belongs beside the model, as it was exported"
+        ) from error
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        raise ModelRefusedError(
+            f"{where} is a link or has hard links; make a plain copy of it (cp -L)"
+        )
+    return status.st_size
+
+
+def _check_size(path: Path, limits: AdmissionLimits) -> int:
+    """Before the file is opened."""
+    try:
+        size_bytes = path.stat().st_size
+    except OSError as error:
+        raise ModelRefusedError(f"{path.name} cannot be read: {error.strerror}") from error
+    check_total(path.name, size_bytes, limits)
+    return size_bytes
+
+
+def check_total(name: str, size_bytes: int, limits: AdmissionLimits) -> None:
+    """Refuse a model whose files have more bytes than they may. Raises ModelRefusedError."""
+    if size_bytes > limits.files_bytes:
+        raise ModelRefusedError(
+            f"{name} has {size_bytes // MIB} MiB with its external data, more than the "
+            f"{limits.files_bytes // MIB} MiB that a model may have here; quantize it, or raise "
+            "files_mib in [<pool>.admission] of pools.toml where the pool has room"
+        )
 
 
 def _read(path: Path) -> Any:
@@ -77,40 +118,135 @@ def _read(path: Path) -> Any:
     return model
 
 
-def _nodes(model: Any) -> Iterator[Any]:
-    """Every node, those of inner graphs and of the model's own functions too."""
-    count = 0
-    waiting = [(node, 0) for node in model.graph.node]
-    waiting += [(node, 0) for function in model.functions for node in function.node]
-    while waiting:
-        node, depth = waiting.pop()
-        count += 1
-        if count > NODES_MAX or depth > DEPTH_MAX:
+class _Walk:
+    """One pass over every node and stored tensor, those of inner graphs and of functions too."""
+
+    def __init__(self, model: Any, limits: AdmissionLimits) -> None:
+        self._limits = limits
+        self._seen = 0
+        self._stored_bytes = 0
+        self.operators: set[tuple[str, str]] = set()
+        self.external: dict[str, int] = {}
+        """Files with data of tensors, and where the last of it ends."""
+        calls = {
+            (function.domain, function.name): self._take(function.node)
+            for function in model.functions
+        }
+        whole = self._take(model.graph.node)
+        self._take_stored(model.graph)
+        self._refuse_past(_unfolded(whole, calls), "nodes with its functions unfolded")
+
+    def _take(self, nodes: Any) -> Counter[tuple[str, str]]:
+        """How often each operator is in these nodes and the graphs inside them."""
+        counts: Counter[tuple[str, str]] = Counter()
+        waiting = [(nodes, 0)]
+        while waiting:
+            nodes, depth = waiting.pop()
+            self._seen += len(nodes)
+            self._refuse_past(self._seen, "nodes")
+            if depth > self._limits.depth_max:
+                raise ModelRefusedError(
+                    f"the graph is nested deeper than {self._limits.depth_max} (If, Loop, Scan); "
+                    "flatten it before exporting"
+                )
+            for node in nodes:
+                counts[node.domain, node.op_type] += 1
+                for attribute in node.attribute:
+                    waiting += [(inner.node, depth + 1) for inner in self._graphs(attribute)]
+        self.operators.update(counts)
+        return counts
+
+    def _graphs(self, attribute: Any) -> Iterator[Any]:
+        """The graphs of an attribute; its tensors are taken on the way."""
+        for tensor in (attribute.t, *attribute.tensors):
+            self._take_tensor(tensor)
+        for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+            self._take_sparse(sparse)
+        for graph in (attribute.g, *attribute.graphs):
+            if graph.node:
+                self._take_stored(graph)
+                yield graph
+
+    def _take_stored(self, graph: Any) -> None:
+        for tensor in graph.initializer:
+            self._take_tensor(tensor)
+        for sparse in graph.sparse_initializer:
+            self._take_sparse(sparse)
+
+    def _take_sparse(self, sparse: Any) -> None:
+        """A sparse tensor is held dense when it is loaded."""
+        self._take_tensor(sparse.values)
+        self._take_tensor(sparse.indices)
+        self._add_bytes(sparse.dims, sparse.values.data_type)
+
+    def _take_tensor(self, tensor: Any) -> None:
+        size_bytes = self._add_bytes(tensor.dims, tensor.data_type)
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        if "location" in entries:
+            offset, length = _number(entries, "offset", 0), _number(entries, "length", size_bytes)
+            known = self.external.get(entries["location"], 0)
+            self.external[entries["location"]] = max(known, offset + max(length, size_bytes))
+
+    def _add_bytes(self, dims: Any, data_type: int) -> int:
+        """Bytes that a tensor says that it holds; all of them together are bounded."""
+        if len(dims) > TENSOR_RANK_MAX or any(size < 0 for size in dims):
             raise ModelRefusedError(
-                f"the graph has more than {NODES_MAX} nodes or is nested deeper than {DEPTH_MAX}; "
-                "simplify it, or split the model"
+                f"a stored tensor has more than {TENSOR_RANK_MAX} dimensions or a negative one; "
+                "export the model again"
             )
-        yield node
-        for attribute in node.attribute:
-            for graph in (attribute.g, *attribute.graphs):
-                waiting += [(inner, depth + 1) for inner in graph.node]
+        bits = BITS[data_type] if 0 <= data_type < len(BITS) else 0
+        size_bytes: int = -(-math.prod(dims) * bits // 8)
+        self._stored_bytes += size_bytes
+        if self._stored_bytes > self._limits.memory_bytes:
+            raise ModelRefusedError(
+                f"the stored tensors stand for {self._stored_bytes // MIB} MiB, more than the "
+                f"{self._limits.memory_bytes // MIB} MiB of memory that the model may have; "
+                "quantize it, or give its pool more memory_mib"
+            )
+        return size_bytes
+
+    def _refuse_past(self, count: int, what: str) -> None:
+        if count > self._limits.nodes_max:
+            raise ModelRefusedError(
+                f"the graph has more than {self._limits.nodes_max} {what}; simplify it, split the "
+                "model, or raise nodes_max in [<pool>.admission] of pools.toml"
+            )
 
 
-def _tensors(model: Any) -> Iterator[Any]:
-    """Every stored tensor that may have its data in another file."""
-    yield from model.graph.initializer
-    for node in _nodes(model):
-        for attribute in node.attribute:
-            yield attribute.t
-            yield from attribute.tensors
-            for graph in (attribute.g, *attribute.graphs):
-                yield from graph.initializer
+def _unfolded(
+    counts: Counter[tuple[str, str]], calls: Mapping[tuple[str, str], Counter[tuple[str, str]]]
+) -> int:
+    """Nodes once every call of the model's own functions is replaced by what is in it."""
+    sizes: dict[tuple[str, str], int] = {}
+    open_calls: set[tuple[str, str]] = set()
+
+    def size(name: tuple[str, str]) -> int:
+        if name not in calls:
+            return 1
+        if name in open_calls or len(open_calls) > CALLS_DEEP_MAX:
+            raise ModelRefusedError(
+                f"function {name[1]!r} of the model calls itself, or is more than {CALLS_DEEP_MAX} "
+                "calls deep; export the model with its functions inlined"
+            )
+        if name not in sizes:
+            open_calls.add(name)
+            sizes[name] = sum(many * size(inner) for inner, many in calls[name].items())
+            open_calls.remove(name)
+        return sizes[name]
+
+    return sum(many * size(name) for name, many in counts.items())
+
+
+def _number(entries: Mapping[str, str], key: str, default: int) -> int:
+    text = entries.get(key, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) < 20):  # noqa: PLR2004  digits of 2**63
+        raise ModelRefusedError(f"external data has {key} {text[:30]!r}; save the model again")
+    return int(text)
 
 
 def _check_domains(operators: set[tuple[str, str]], *, own: set[str]) -> None:
-    foreign = sorted(
-        f"{domain}.{name}" for domain, name in operators if domain not in DOMAINS | own
-    )
+    known = {"", *OPSETS} | own
+    foreign = sorted(f"{domain}.{name}" for domain, name in operators if domain not in known)
     if foreign:
         raise ModelRefusedError(
             f"the graph uses operators that onnxruntime does not bring: {', '.join(foreign[:5])}; "
@@ -118,27 +254,33 @@ def _check_domains(operators: set[tuple[str, str]], *, own: set[str]) -> None:
         )
 
 
-def _check_external(folder: Path, location: str) -> None:
-    """External data must be a plain file beside the model: onnxruntime follows hard links anywhere."""
-    where = f"external data file {location!r}"
+def _check_opset(opset: Mapping[str, int]) -> None:
+    for domain, version in opset.items():
+        oldest, newest = OPSETS.get(domain, (version, version))
+        if not oldest <= version <= newest:
+            raise ModelRefusedError(
+                f"the graph is of opset {domain} {version}; {oldest} to {newest} are served: "
+                "export it again for one of them"
+            )
+
+
+def _check_external(folder: Path, location: str, end_bytes: int) -> int:
+    """The size of an external data file: a plain file beside the model that holds all it should."""
+    where = f"external data file {location[:200]!r}"
     pure = PurePosixPath(location)
-    if pure.is_absolute() or ".." in pure.parts or not pure.name:
+    if pure.is_absolute() or ".." in pure.parts or not pure.name or "\0" in location:
         raise ModelRefusedError(
             f"{where} lies outside the model's folder; save it beside the model"
         )
     for parent in pure.parents:
         if (folder / parent).is_symlink() and str(parent) != ".":
             raise ModelRefusedError(f"{where} lies behind a link; copy the files themselves")
-    try:
-        status = (folder / pure).lstat()
-    except OSError as error:
+    size_bytes = check_plain_file(folder / pure, where)
+    if size_bytes < end_bytes:
         raise ModelRefusedError(
-            f"{where} is missing; it belongs beside the model, as it was exported"
-        ) from error
-    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-        raise ModelRefusedError(
-            f"{where} is a link or has hard links; make a plain copy of it (cp -L)"
+            f"{where} has {size_bytes} bytes, and the graph reads up to {end_bytes}; copy it whole"
         )
+    return size_bytes
 
 
 def _unranked(graph: Any) -> Iterator[str]:

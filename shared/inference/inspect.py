@@ -5,67 +5,72 @@ Refuses, with the reason and the way out, what the protocol cannot carry or a fu
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import onnxruntime
 from onnxruntime import InferenceSession
 
 from shared.catalog import ModelVersion, SessionSpec, TensorSpec
-from shared.inference.graph_scan import GraphScan, ModelRefusedError, scan
+from shared.inference.admission_limits import AdmissionLimits, widest_limits
+from shared.inference.findings import ModelInspection, ModelRefusedError, PaddingTrial, Trial
+from shared.inference.graph_scan import GraphScan, scan
 from shared.inference.padding import Padding, PaddingRefusedError
-from shared.inference.padding_trial import PaddingTrial, try_padding
-from shared.inference.session import ModelSession, reason, session_options
-from shared.inference.trial import Trial, try_model
+from shared.inference.padding_trial import try_padding
+from shared.inference.session import ModelSession, out_of_memory, reason, session_options
+from shared.inference.trial import try_model
 from shared.limits import NAME_LENGTH_MAX, TENSOR_RANK_MAX
 from shared.schema.datatypes import BY_ONNX_TYPE
 from shared.schema.padding import padding_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 __all__ = ["ModelInspection", "ModelRefusedError", "inspect_model"]
 
-PLATFORM: Final = "onnx_onnxv1"
+BYTES_A_SECOND: Final = 50_000_000
+"""Of a model's files, read and loaded on a slow machine."""
+Steps = Callable[[str, float], object]
+"""Told what begins, and how many seconds of CPU time it may take; 0: any."""
+
+
+def untimed(_step: str, _cpu_s: float) -> None:
+    """Nobody looks at the time."""
+
+
 DEFAULT_SESSION: Final = SessionSpec(
     intra_op_threads=None, inter_op_threads=1, optimization="all", memory_arena=True
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ModelInspection:
-    """What a manifest records, and what a `model.toml` can be proposed from."""
-
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    opset: dict[str, int]
-    producer: str
-    files: tuple[str, ...]
-    """The model's file first, then external data; relative to the model's folder."""
-    trial: Trial
-    """What running it with random inputs showed."""
-    padding: PaddingTrial | None = None
-    """What running it padded showed; None where no filler is declared."""
-    platform: str = PLATFORM
-
-
 def inspect_model(
-    path: Path, *, threads: int = 1, pad: Mapping[str, float] | None = None
+    path: Path,
+    *,
+    threads: int = 1,
+    pad: Mapping[str, float] | None = None,
+    limits: AdmissionLimits | None = None,
+    steps: Steps = untimed,
 ) -> ModelInspection:
     """Read, load and run the ONNX file at `path`. Raises ModelRefusedError.
 
-    `pad`: fillers by input, where the model declares them.
+    `pad`: fillers by input, where the model declares them. `steps`: told before each, and how much
+    CPU time it may take. In a process with limits: see `sandbox`.
     """
-    found = scan(path)
+    limits = limits or widest_limits()
+    size_s = path.stat().st_size / BYTES_A_SECOND if path.is_file() else 0.0
+    steps("reading the graph", limits.scan_s + size_s)
+    found = scan(path, limits)
+    steps("loading", limits.load_s + size_s)
     session = _load(path, found, threads=threads)
     inputs = _signature(session.get_inputs(), "input", found)
     outputs = _signature(session.get_outputs(), "output", found)
     _check_mixture(inputs, outputs)
     if not inputs:
         raise ModelRefusedError("the model takes no input, so there is nothing to ask it")
-    served = ModelSession(_unlocked(path, inputs, outputs), session)
-    trial = try_model(served, session)
+    served = ModelSession(_unlocked(path, inputs, outputs), session, fed_by_caller=False)
+    steps("running one row", limits.run_s)
+    trial = try_model(served, session, measuring=lambda: steps("measuring", 0))
     ranked = tuple(_ranked(spec, found, trial) for spec in outputs)
     return ModelInspection(
         inputs=inputs,
@@ -108,6 +113,11 @@ def _load(path: Path, found: GraphScan, *, threads: int) -> InferenceSession:
         )
     except Exception as error:
         opsets = ", ".join(f"{domain} {version}" for domain, version in found.opset.items())
+        if out_of_memory(error):
+            raise ModelRefusedError(
+                f"{path.name} cannot be loaded in the memory that it may have; quantize it, or "
+                "give its pool more memory_mib"
+            ) from error
         raise ModelRefusedError(
             f"onnxruntime {onnxruntime.__version__} cannot load {path.name}, opset {opsets}: "
             f"{reason(error)}; export it again for an opset and with types that this version "

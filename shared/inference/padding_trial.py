@@ -6,7 +6,6 @@ Each of several stacks is padded and run as the lanes do it, and every request o
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from shared.errors import LanewayError
 from shared.inference.datatypes import ARRAY_TYPES
+from shared.inference.findings import PaddingTrial
 from shared.inference.finite import FLOATS
 from shared.inference.trial import (
     MEASURE_S,
@@ -41,20 +41,13 @@ STACKS: Final = (2, 3, 8, 16)
 """Requests that run together."""
 
 
-@dataclass(frozen=True, slots=True)
-class PaddingTrial:
-    """What running padded requests showed."""
-
-    tolerance: float | None
-    """Largest difference between a row run padded and alone, relative to the row's largest value."""
-    reason: str
-    """Why the model is not to be padded; empty if it may be."""
-
-
 def try_padding(served: ModelSession, padding: Padding, *, seed: int = 0) -> PaddingTrial:
     """Measure what the fillers of `served.version.pad` do to answers; never raises for what it finds."""
     rng = np.random.default_rng(seed)
-    recipe, _, failure = find_recipe(served, served.symbols, rng)
+    try:
+        recipe, _, failure = find_recipe(served, served.symbols, rng)
+    except LanewayError as error:
+        return PaddingTrial(None, f"it did not run with random inputs ({why(error)})")
     if recipe is None:
         return PaddingTrial(None, f"it did not run with random inputs ({failure})")
     sampler = _Sampler(served, padding, recipe, rng)

@@ -1,80 +1,144 @@
-"""Looks at a model file in a process of its own, with limits: the file may be hostile or just huge.
+"""Looks at a model in a process of its own, with limits: the file may be hostile or just huge.
 
 A file of a hundred bytes can ask for more memory than the machine has, and onnxruntime then gives no
-error but takes the process with it. When a model is added that process is not the caller's.
+error but takes the process with it. When a model is added or checked that process is not the caller's:
+nothing of the model is opened, parsed or run here, and what comes back is JSON of a bounded size.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-import pickle
-import resource
+import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
-from shared.inference.graph_scan import ModelRefusedError
-from shared.limits import LAMBDA_MEMORY_MIB_MAX, MIB
+from shared.inference.admission_limits import AdmissionLimits, widest_limits
+from shared.inference.findings import Judgement, ModelInspection, ModelRefusedError
+from shared.limits import MIB
 
 if TYPE_CHECKING:
-    from shared.inference.inspect import ModelInspection
+    from collections.abc import Mapping
 
-MEMORY_BYTES: Final = LAMBDA_MEMORY_MIB_MAX * MIB
-"""Address space; no function could have more memory than this."""
-TIMEOUT_S: Final = 300.0
 ROOT: Final = Path(__file__).parents[2]
+CHILD: Final = "shared.inference.sandboxed"
+ANSWER_BYTES_MAX: Final = 4 * MIB
+LAST_WORDS: Final = 300
+KEPT_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "HOME")
+"""Of the environment: whatever else is in it, credentials above all, is no business of a model's."""
+SANDBOX_EXEC: Final = ("/usr/bin/sandbox-exec", "-p", "(version 1)(allow default)(deny network*)")
 
 
 def inspect_in_sandbox(
-    path: Path, *, memory_bytes: int = MEMORY_BYTES, timeout_s: float = TIMEOUT_S
+    path: Path, *, limits: AdmissionLimits | None = None, pad: Mapping[str, float] | None = None
 ) -> ModelInspection:
-    """`inspect.inspect_model` in a child process. Raises ModelRefusedError for what that raises it.
+    """`inspect.inspect_model` in a process of its own. Raises ModelRefusedError for what that raises it.
 
-    Also raises it when the child ran out of memory, of time, or was taken down by the model.
+    Also raises it when the process ran out of memory, of time, or was taken down by the model.
     """
-    command = [sys.executable, "-m", __name__, str(path), str(memory_bytes)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    limits = limits or widest_limits()
+    request = {"path": str(path.absolute()), "pad": dict(pad) if pad else None}
+    found = _ask("inspect", request, limits, path.name)
     try:
-        child = subprocess.run(  # noqa: S603  our own module, run by the interpreter that runs this
-            command, env=environment, capture_output=True, timeout=timeout_s, check=False
+        return ModelInspection.from_json(found)
+    except (TypeError, ValueError, KeyError) as error:
+        raise ModelRefusedError(f"the process that looked at {path.name} gave no sense") from error
+
+
+def judge_in_sandbox(folder: Path, version: str, limits: AdmissionLimits) -> Judgement:
+    """`judging.judge` of a version of the model in `folder`, in a process of its own; raises as above."""
+    request = {"folder": str(folder.absolute()), "version": version}
+    found = _ask("judge", request, limits, f"{folder.name} {version}")
+    return Judgement(golden=int(found["golden"]))
+
+
+def _ask(task: str, request: Mapping[str, Any], limits: AdmissionLimits, what: str) -> Any:
+    question = json.dumps({"task": task, "limits": limits.to_json(), **request})
+    prefix = SANDBOX_EXEC if sys.platform == "darwin" else ()
+    with tempfile.TemporaryFile() as answers, tempfile.TemporaryFile() as said:
+        child = subprocess.Popen(  # noqa: S603  our own module, run by the interpreter that runs this
+            [*prefix, sys.executable, "-m", CHILD],
+            stdin=subprocess.PIPE,
+            stdout=answers,
+            stderr=said,
+            env=_environment(),
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired as error:
-        raise ModelRefusedError(
-            f"{path.name} was not loaded and run within {timeout_s:g} s; simplify the model"
-        ) from error
-    if child.returncode != 0:
-        raise ModelRefusedError(
-            f"{path.name} took its process down (status {child.returncode}) with "
-            f"{memory_bytes // MIB} MiB of memory; it would do the same to a function, so make it "
-            "smaller"
-        )
-    found = pickle.loads(child.stdout)  # noqa: S301  written by our own module just now
-    if isinstance(found, ModelRefusedError):
-        raise found
-    inspection: ModelInspection = found
-    return inspection
+        try:
+            child.communicate(question.encode(), timeout=limits.wall_s)
+        except subprocess.TimeoutExpired as error:
+            raise ModelRefusedError(
+                f"{what} was not loaded and run within {limits.wall_s:g} s; simplify the model"
+            ) from error
+        finally:
+            _end(child)
+        lines = _lines(answers)
+        if child.returncode == 0 and lines:
+            return _found(lines[-1], what)
+        raise ModelRefusedError(_why_it_ended(child.returncode, lines, said, limits, what))
 
 
-def main(path: str, memory_bytes: str) -> None:
-    """In the child: take the limits, look, write what was found to the standard output."""
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whoever prints does not print into it
-    limit = int(memory_bytes)
-    with contextlib.suppress(OSError, ValueError):  # macOS knows the limit and does not take it
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    from shared.inference.inspect import inspect_model  # noqa: PLC0415  numpy and onnxruntime come under the limits
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """The process and whatever it started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
 
-    found: ModelInspection | ModelRefusedError
+
+def _environment() -> dict[str, str]:
+    kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+    return {
+        **kept,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+
+
+def _lines(answers: IO[bytes]) -> list[dict[str, Any]]:
+    """What the child wrote, a JSON object a line; nothing of it where it is too much or not that."""
+    answers.seek(0)
+    text = answers.read(ANSWER_BYTES_MAX + 1)
+    if len(text) > ANSWER_BYTES_MAX:
+        return []
     try:
-        found = inspect_model(Path(path))
-    except ModelRefusedError as error:
-        found = ModelRefusedError(str(error))  # without its cause, which may not be picklable
-    with answers:
-        pickle.dump(found, answers)
+        lines = [json.loads(line) for line in text.splitlines()]
+    except ValueError:
+        return []
+    return [line for line in lines if isinstance(line, dict)]
 
 
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+def _found(line: Mapping[str, Any], what: str) -> Any:
+    if "refused" in line:
+        raise ModelRefusedError(str(line["refused"]))
+    if "found" not in line:
+        raise ModelRefusedError(f"the process that looked at {what} gave no answer")
+    return line["found"]
+
+
+def _why_it_ended(
+    status: int,
+    lines: list[dict[str, Any]],
+    said: IO[bytes],
+    limits: AdmissionLimits,
+    what: str,
+) -> str:
+    step: dict[str, Any] = next((line for line in reversed(lines) if "step" in line), {})
+    doing = str(step.get("step", "starting"))
+    if -status in (signal.SIGPROF, signal.SIGXCPU):
+        return (
+            f"{what}: {doing} took more than {float(step.get('cpu_s') or limits.wall_s):g} s of CPU "
+            "time; simplify the model, or raise run_s in [<pool>.admission] of pools.toml"
+        )
+    said.seek(max(0, said.seek(0, os.SEEK_END) - LAST_WORDS))
+    words = said.read().decode(errors="replace").strip().rpartition("\n")[2]
+    return (
+        f"{what} took its process down while {doing} (status {status}"
+        f"{': ' + words if words else ''}) with {limits.memory_bytes // MIB} MiB of memory; it would "
+        "do the same to a function, so make it smaller, or give its pool more memory_mib"
+    )

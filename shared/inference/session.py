@@ -28,6 +28,7 @@ from shared.errors import (
     DeadlineExceededError,
     LanewayError,
     ModelDigestError,
+    ModelLimitError,
     ModelRunError,
     ModelUnavailableError,
     SignatureError,
@@ -50,7 +51,13 @@ OPTIMIZATION_LEVELS: Final = {
     "basic": GraphOptimizationLevel.ORT_ENABLE_BASIC,
     "disabled": GraphOptimizationLevel.ORT_DISABLE_ALL,
 }
-RUN_FAILURES: Final = (Fail, InvalidArgument, NotImplementedByRuntime, RuntimeException)
+RUN_FAILURES: Final = (
+    Fail,
+    InvalidArgument,
+    NotImplementedByRuntime,
+    RuntimeException,
+    MemoryError,
+)
 """What onnxruntime raises from a run: its own exceptions share no base below Exception."""
 LOG_FATAL_ONLY: Final = 4
 """onnxruntime writes a failed run's values to stderr at any lower severity; tensors are never logged."""
@@ -62,6 +69,14 @@ VALUE_FAULTS: Final = (
     ("cannot be reshaped", "the number of elements does not fit the shape that they should get"),
 )
 """What onnxruntime 1.31 says of values, without the class that says so, and how callers are told."""
+OUT_OF_MEMORY: Final = re.compile(
+    r"(?:^|: |\s)std::bad_alloc$"
+    r"|Failed to allocate memory for requested buffer of size \d+$"
+    r"|Available memory of \d+ is smaller than requested bytes of \d+$"
+    r"|bytes, which exceeds the supported maximum of \d+ bytes\.$"
+    r"|\bInteger overflow$"
+)
+"""How onnxruntime 1.31 ends where it has no memory for a tensor, or cannot count its bytes."""
 SOURCE_LINE: Final = re.compile(r"\.(?:cc|h):\d+ ")
 VALUE: Final = re.compile(r"-?\d[\d.]*|'[^']*'|\"[^\"]*\"")
 NODE: Final = re.compile(r"while running (\w+) node")
@@ -135,6 +150,13 @@ class ModelSession:
         )
 
     def _translated(self, error: Exception) -> LanewayError:
+        by_values = self._fed_by_caller and isinstance(error, InvalidArgument)
+        if out_of_memory(error) and not by_values:
+            return ModelLimitError(
+                f"{self._label} needed more memory{_at_node(error)} than it may have; send less at "
+                "once, or give its pool more memory_mib",
+                detail=_without_values(error),
+            )
         fault = value_fault(error) if self._fed_by_caller else None
         if fault is not None:
             return SignatureError(
@@ -251,6 +273,11 @@ def _bits(value: OrtValue) -> NDArray[np.uint16]:
         return np.empty(shape, np.uint16)
     memory = ctypes.string_at(value.data_ptr(), count * 2)
     return np.frombuffer(memory, np.uint16).reshape(shape)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether onnxruntime, or Python around it, had no memory for something."""
+    return isinstance(error, MemoryError) or bool(OUT_OF_MEMORY.search(str(error).rstrip()))
 
 
 def value_fault(error: Exception) -> str | None:

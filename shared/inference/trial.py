@@ -7,17 +7,18 @@ each of several batches is run whole and row by row, and the answers are compare
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from shared.errors import LanewayError
+from shared.errors import DeadlineExceededError, LanewayError, ModelLimitError
 from shared.inference.datatypes import ARRAY_TYPES
+from shared.inference.findings import ModelRefusedError, Trial
 from shared.inference.finite import FLOATS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
     from onnxruntime import InferenceSession
@@ -40,21 +41,6 @@ MEASURE_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """What running the model showed."""
-
-    ran: bool
-    run_ms: float | None
-    """One row, best of three; None if it did not run."""
-    row_independent: bool
-    tolerance: float | None
-    """Largest difference between a row run stacked and alone, relative to the row's largest value."""
-    reason: str
-    """Why the model is not to be stacked, or why it did not run; empty if it may be stacked."""
-    output_ranks: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class Recipe:
     """How random inputs that the model accepts are made."""
 
@@ -62,12 +48,38 @@ class Recipe:
     integers_below: int
 
 
-def try_model(served: ModelSession, session: InferenceSession, *, seed: int = 0) -> Trial:
-    """Run the model and measure whether its rows are independent; never raises for what it finds."""
+def run_once(
+    served: ModelSession, rng: np.random.Generator
+) -> tuple[Recipe | None, list[NDArray[Any]], str]:
+    """One row through the model, with inputs that it takes: see `find_recipe`.
+
+    Raises ModelRefusedError where that took more memory or time than there is.
+    """
+    try:
+        return find_recipe(served, served.symbols, rng)
+    except (ModelLimitError, DeadlineExceededError) as error:
+        raise ModelRefusedError(
+            f"one row of random inputs cannot be answered here: {error.message}"
+        ) from error
+
+
+def try_model(
+    served: ModelSession,
+    session: InferenceSession,
+    *,
+    seed: int = 0,
+    measuring: Callable[[], object] = lambda: None,
+) -> Trial:
+    """Run the model and measure whether its rows are independent.
+
+    `measuring`: told between the first run and those that measure.
+    Raises ModelRefusedError for a model that cannot answer one row here.
+    """
     rng = np.random.default_rng(seed)
     symbols = {item.name: tuple(item.shape) for item in session.get_inputs()}
     inputs = served.version.graph_inputs
-    recipe, results, failure = find_recipe(served, symbols, rng)
+    recipe, results, failure = run_once(served, rng)
+    measuring()
     if recipe is None:
         return Trial(
             ran=False,
@@ -146,17 +158,24 @@ def _random(
 def find_recipe(
     served: ModelSession, symbols: dict[str, tuple[Any, ...]], rng: np.random.Generator
 ) -> tuple[Recipe | None, list[NDArray[Any]], str]:
-    """The first recipe with which one row runs, its results, and the first failure otherwise."""
-    failure = ""
+    """The first recipe with which one row runs, its results, and the first failure otherwise.
+
+    Raises ModelLimitError or DeadlineExceededError where none runs and that is why.
+    """
+    failure, limit = "", None
     ends_s = time.monotonic() + MEASURE_S
     for recipe in _recipes(served.version.graph_inputs):
         feeds = random_inputs(served.version.graph_inputs, symbols, recipe, rows=1, rng=rng)
         try:
             return recipe, run_trial(served, feeds), ""
+        except (ModelLimitError, DeadlineExceededError) as error:
+            limit = limit or error
         except LanewayError as error:
             failure = failure or why(error)
         if time.monotonic() > ends_s:
             break
+    if limit is not None:
+        raise limit
     return None, [], failure
 
 

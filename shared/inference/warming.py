@@ -27,10 +27,10 @@ def warm_up(session: ModelSession, rows: Sequence[int], *, allowed_s: float = 30
     until_s = time.monotonic() + allowed_s
     rng = np.random.default_rng(0)
     inputs, symbols = session.version.graph_inputs, session.symbols
-    recipe, _, _ = find_recipe(session, symbols, rng)
-    if recipe is None:
-        return False
     try:
+        recipe, _, _ = find_recipe(session, symbols, rng)
+        if recipe is None:
+            return False
         for count in rows:
             feeds = random_inputs(inputs, symbols, recipe, rows=count, rng=rng)
             session.run(feeds, session.output_names, deadline_s=until_s)

@@ -193,6 +193,18 @@ Warm = Annotated[
 ]
 
 
+class AdmissionSpec(Declared):
+    """`[<pool>.admission]` of pools.toml: what a model of the pool may take when it is looked at before it is served."""
+
+    memory_mib: int | None = Field(default=None, ge=LAMBDA_MEMORY_MIB_MIN)
+    """None: the pool's memory; 10240 for gpu models."""
+    files_mib: int | None = Field(default=None, ge=1)
+    """None: what a function's package may have; 8192 for gpu models."""
+    nodes_max: int = Field(default=20_000, ge=1)
+    run_s: float = Field(default=4.0, gt=0, le=600)
+    """CPU seconds of one run of one row."""
+
+
 class PoolSpec(Declared):
     """One table of `models/pools.toml`."""
 
@@ -201,6 +213,7 @@ class PoolSpec(Declared):
     timeout_s: int = Field(default=10, ge=1, le=LAMBDA_TIMEOUT_S_MAX)
     """How long one run may take in the realtime lane; the gateway waits 29 s at most."""
     warm: Warm = "on-demand"
+    admission: AdmissionSpec = AdmissionSpec()
 
 
 class ManifestFile(Declared):

@@ -17,7 +17,7 @@ import tritonclient.http.aio as triton_aio
 from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 
 from cli.dev.emulator import MAX_CONCURRENCY
-from cli.models.golden import GOLDEN_FILE, differences, read_cases
+from shared.inference.golden import GOLDEN_FILE, differences, read_cases
 from tests.e2e.local_service import PROJECT, is_open
 
 pytestmark = pytest.mark.deployed

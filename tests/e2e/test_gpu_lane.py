@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from cli.models.golden import GOLDEN_FILE, differences, read_cases
+from shared.inference.golden import GOLDEN_FILE, differences, read_cases
 from tests.e2e.calls import call, ended
 from tests.e2e.local_service import PROJECT, REDEPLOY_TIMEOUT_S
 

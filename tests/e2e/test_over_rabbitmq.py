@@ -11,8 +11,8 @@ import httpx
 import pika
 import pytest
 
-from cli.models.golden import GOLDEN_FILE, differences, read_cases
 from cli.testing.rabbitmq import is_installed
+from shared.inference.golden import GOLDEN_FILE, differences, read_cases
 from tests.e2e.calls import call, ended
 from tests.e2e.local_service import PROJECT, START_TIMEOUT_S, free_port, is_open, local_service
 

@@ -7,7 +7,7 @@ import json
 import httpx
 import pytest
 
-from cli.models.golden import GOLDEN_FILE, differences, read_cases
+from shared.inference.golden import GOLDEN_FILE, differences, read_cases
 from tests.e2e.calls import TIMEOUT_S, aws_client, call, ended, upload
 from tests.e2e.local_service import PROJECT, eventually
 

@@ -7,7 +7,7 @@ import subprocess
 import httpx
 import pytest
 
-from cli.models.golden import GOLDEN_FILE, read_cases
+from shared.inference.golden import GOLDEN_FILE, read_cases
 from tests.e2e.local_service import LANEWAY, PROJECT
 
 pytestmark = pytest.mark.deployed

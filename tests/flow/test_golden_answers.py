@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from cli.models.folders import model_folders
-from cli.models.golden import GOLDEN_FILE, differences, read_cases
 from cli.models.pull import pull
-from cli.models.running import answer, load
+from shared.inference.golden import GOLDEN_FILE, differences, read_cases
+from shared.inference.running import answer, load
 from shared.repository import read_model
 
 MODELS = Path(__file__).parents[2] / "models"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shlex
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures import bombs
 from tests.stacks.conftest import CONCERNS
 
 PROJECT = Path(__file__).parents[2]
@@ -45,9 +47,9 @@ def test_a_mistake_is_told_in_a_line_without_a_traceback(context, message, tmp_p
     assert "Traceback" not in done.stderr
 
 
-def test_a_transform_that_is_not_python_is_told_with_its_line(small_models, tmp_path) -> None:
+def test_a_transform_that_is_not_python_is_told_with_its_line(served_models, tmp_path) -> None:
     models = tmp_path / "models"
-    shutil.copytree(small_models, models)
+    shutil.copytree(served_models, models)
     transform = next(models.glob("*/transform.py"))
     transform.write_text("import numpy\ndef preprocess(:\n")
 
@@ -58,8 +60,8 @@ def test_a_transform_that_is_not_python_is_told_with_its_line(small_models, tmp_
     assert "Traceback" not in done.stderr
 
 
-def test_a_stage_is_synthesized_with_no_account(small_models, tmp_path) -> None:
-    done = run_app(tmp_path, stage="prod", models=str(small_models))
+def test_a_stage_is_synthesized_with_no_account(served_models, tmp_path) -> None:
+    done = run_app(tmp_path, stage="prod", models=str(served_models))
 
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
@@ -69,8 +71,34 @@ def test_a_stage_is_synthesized_with_no_account(small_models, tmp_path) -> None:
     }
 
 
-def test_destroying_prod_leaves_nothing_that_bills(small_models, tmp_path) -> None:
-    done = run_app(tmp_path, stage="prod", models=str(small_models), keep_data="false")
+def test_a_model_that_asks_for_all_memory_is_not_synthesized(served_models, tmp_path) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(served_models / "scale", models / "scale")
+    shutil.copytree(models / "scale", models / "bomb")
+    replace_file(models / "bomb", "2", bombs.constant_of_shape)
+    replace_file(models / "bomb", "1", bombs.nested)
+
+    done = run_app(tmp_path, models=str(models))
+
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "model 'bomb' version '2': one row of random inputs cannot be answered" in done.stderr
+    assert "model 'bomb' version '1': the graph is nested deeper than 8" in done.stderr
+    assert "scale" not in done.stderr
+
+
+def replace_file(folder, version, bomb) -> None:
+    """Put another file in place of the version's, and lock it as it is."""
+    path = bombs.save(folder / version / "model.onnx", bomb)
+    manifest = json.loads((folder / version / "manifest.json").read_bytes())
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    manifest["model"] = folder.name
+    manifest["files"][0].update(sha256=digest, size_bytes=path.stat().st_size)
+    (folder / version / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_destroying_prod_leaves_nothing_that_bills(served_models, tmp_path) -> None:
+    done = run_app(tmp_path, stage="prod", models=str(served_models), keep_data="false")
 
     assert done.returncode == 0, done.stderr
     for path in (tmp_path / "cdk.out").glob("*.template.json"):

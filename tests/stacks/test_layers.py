@@ -157,7 +157,7 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def zips(emulator, small_models, tmp_path_factory) -> list[Path]:
+def zips(emulator, served_models, tmp_path_factory) -> list[Path]:
     """The zips that the CDK's own command line makes and uploads for stage `local`."""
     folder = tmp_path_factory.mktemp("published")
     credentials = {
@@ -171,7 +171,7 @@ def zips(emulator, small_models, tmp_path_factory) -> list[Path]:
     boto3.client("ssm", **credentials).put_parameter(
         Name="/cdk-bootstrap/hnb659fds/version", Value="30", Type="String"
     )
-    _publish(emulator, small_models, folder)
+    _publish(emulator, served_models, folder)
     found = []
     s3 = boto3.client("s3", **credentials)
     for item in s3.list_objects_v2(Bucket=bucket)["Contents"]:

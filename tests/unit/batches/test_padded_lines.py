@@ -8,8 +8,8 @@ import time
 import pytest
 
 from cli.models.lock import lock
-from cli.models.running import load
 from shared.catalog import parse_catalog
+from shared.inference.running import load
 from shared.jobs.batches.engine import Engine
 from shared.repository import compile_catalog, read_repository
 from shared.schema.request import InferenceRequest

@@ -211,10 +211,8 @@ def test_a_loop_without_end_does_not_keep_the_command(inspected, monkeypatch):
         ],
     )
 
-    trial = inspected(endless).trial
-
-    assert not trial.ran
-    assert "was stopped after" in trial.reason
+    with pytest.raises(ModelRefusedError, match=r"one row .* was stopped after \d+ ms"):
+        inspected(endless)
 
 
 def test_a_difference_is_relative_to_the_largest_value_of_the_row():
@@ -233,7 +231,7 @@ def test_an_opset_of_the_future_is_refused_with_the_way_out(tmp_path):
     future.opset_import[0].version = 99
     onnx.save(future, tmp_path / "model.onnx")
 
-    with pytest.raises(ModelRefusedError, match=r"opset ai\.onnx 99: .*export it again") as refused:
+    with pytest.raises(ModelRefusedError, match=r"opset ai\.onnx 99; 7 to 26 .*export it again") as refused:
         inspect_model(tmp_path / "model.onnx")
 
     assert "[ONNXRuntimeError]" not in str(refused.value)

@@ -1,14 +1,51 @@
-"""A model that is added cannot harm the process that adds it."""
+"""A model that is looked at cannot harm the process that asks: limits, and nothing to reach out with."""
 
 from __future__ import annotations
 
+import json
+import re
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
 import onnx
 import pytest
-from onnx import TensorProto, helper
 
+from shared.inference.admission_limits import limits_of, widest_limits
 from shared.inference.inspect import ModelRefusedError, inspect_model
 from shared.inference.sandbox import inspect_in_sandbox
+from shared.schema.spec import PoolSpec
+from tests.fixtures import bombs
 from tests.unit.inference import onnx_graphs as graphs
+
+PROJECT = Path(__file__).parents[3]
+MIB = 1 << 20
+
+MEASURED = """
+import json, resource, sys
+from pathlib import Path
+from shared.inference.findings import ModelRefusedError
+from shared.inference.sandbox import inspect_in_sandbox
+
+def spent(who):
+    used = resource.getrusage(who)
+    return used.ru_utime + used.ru_stime
+
+for path in map(Path, sys.argv[1:]):
+    before_s = spent(resource.RUSAGE_CHILDREN)
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        refusal = inspect_in_sandbox(path) and ""
+    except ModelRefusedError as error:
+        refusal = str(error)
+    print(json.dumps({
+        "refusal": refusal,
+        "took_s": spent(resource.RUSAGE_CHILDREN) - before_s,
+        "grown_kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib,
+    }))
+"""
 
 
 def save(tmp_path, built):
@@ -17,16 +54,17 @@ def save(tmp_path, built):
     return path
 
 
+def limits(**other):
+    return replace(widest_limits(), **other)
+
+
 def test_the_sandbox_finds_what_a_plain_look_finds(tmp_path):
     path = save(tmp_path, graphs.two_in_two_out())
 
     inside, outside = inspect_in_sandbox(path), inspect_model(path)
 
-    assert (inside.inputs, inside.outputs, inside.opset, inside.files) == (
-        outside.inputs,
-        outside.outputs,
-        outside.opset,
-        outside.files,
+    assert replace(inside, trial=replace(inside.trial, run_ms=None)) == replace(
+        outside, trial=replace(outside.trial, run_ms=None)
     )
     assert inside.trial.row_independent
 
@@ -36,29 +74,107 @@ def test_a_refusal_comes_out_of_the_sandbox_with_its_words(tmp_path):
         inspect_in_sandbox(save(tmp_path, graphs.zipmap()))
 
 
-def test_a_model_that_asks_for_all_memory_is_stopped_in_the_sandbox(tmp_path):
-    bomb = graphs.model(
-        [
-            helper.make_node("ConstantOfShape", ["size"], ["big"]),
-            helper.make_node("Add", ["x", "big"], ["y"]),
-        ],
-        [graphs.value("x", "FP32", ["n"])],
-        [graphs.value("y", "FP32", ["m"])],
-        initializers=[helper.make_tensor("size", TensorProto.INT64, [1], [40 * 10**9])],
-    )
-    path = save(tmp_path, bomb)
-
-    trial = inspect_in_sandbox(path, memory_bytes=6 << 30).trial
-
-    assert not trial.ran
-    assert "memory" in trial.reason
+BOMBS = {
+    bombs.constant_of_shape: "needed more memory at a ConstantOfShape node",
+    bombs.endless_loop: "running one row took more than 4 s of CPU time",
+    bombs.tile: "needed more memory at a Tile node",
+    bombs.expand: "needed more memory at a (Expand|Mul) node",
+    bombs.pad: "needed more memory at a Pad node",
+    bombs.number_range: "needed more memory at a Range node",
+    bombs.resize: "needed more memory at a Resize node",
+    bombs.texts: "needed more memory at a Expand node",
+    bombs.chain: "more than 20000 nodes",
+    bombs.nested: "nested deeper than 8",
+    bombs.save_huge: "more than the 8192 MiB",
+}
 
 
-def test_a_model_that_takes_too_long_is_stopped_in_the_sandbox(tmp_path):
-    with pytest.raises(ModelRefusedError, match="not loaded and run within"):
-        inspect_in_sandbox(save(tmp_path, graphs.identity()), timeout_s=0.01)
+def test_a_bomb_is_refused_in_seconds_and_does_not_move_the_memory_of_who_asks(tmp_path):
+    paths = [
+        bombs.save_huge(tmp_path / "huge.onnx")
+        if bomb is bombs.save_huge
+        else bombs.save(tmp_path / f"{bomb.__name__}.onnx", bomb)
+        for bomb in BOMBS
+    ]
+
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, *map(str, paths)],
+        cwd=PROJECT, capture_output=True, text=True, timeout=240, check=True,
+    )  # fmt: skip
+
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    for (bomb, words), one in zip(BOMBS.items(), found, strict=True):
+        assert re.search(words, one["refusal"]), (bomb.__name__, one)
+        assert one["took_s"] < 10, (bomb.__name__, one)
+        assert one["grown_kib"] < 4 * 1024, (bomb.__name__, one)
+
+
+def test_what_fits_a_large_pool_is_refused_where_its_own_has_less_memory(tmp_path):
+    """Twice 300 MB for one row."""
+    path = bombs.save(tmp_path / "model.onnx", lambda: bombs.large(75 * 10**6))
+    small = limits_of(PoolSpec(memory_mib=256), compute="cpu")
+
+    assert inspect_in_sandbox(path).trial.ran
+    with pytest.raises(ModelRefusedError, match="memory"):
+        inspect_in_sandbox(path, limits=small)
+
+
+def test_a_model_that_takes_too_long_by_the_clock_is_stopped(tmp_path):
+    with pytest.raises(ModelRefusedError, match=r"not loaded and run within 0\.01 s"):
+        inspect_in_sandbox(save(tmp_path, graphs.identity()), limits=limits(wall_s=0.01))
 
 
 def test_a_process_that_dies_is_a_refusal(tmp_path):
-    with pytest.raises(ModelRefusedError, match=r"took its process down \(status -?\d+\)"):
-        inspect_in_sandbox(save(tmp_path, graphs.identity()), memory_bytes=200 << 20)
+    with pytest.raises(ModelRefusedError, match=r"while|more than 20 MiB of memory"):
+        inspect_in_sandbox(save(tmp_path, graphs.identity()), limits=limits(memory_bytes=20 * MIB))
+
+
+REACHING_OUT = """
+import os, socket, sys
+from shared.inference import isolation
+if os.geteuid() == 0:
+    os.setuid(65534)
+taken = getattr(isolation, sys.argv[1])()
+try:
+    socket.socket().connect(("127.0.0.1", int(sys.argv[2])))
+    print(taken, "reached")
+except OSError as error:
+    print(taken, type(error).__name__)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS has sandbox-exec, around the process")
+def test_without_any_right_a_process_can_be_kept_from_the_network():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        reaching = [
+            sys.executable,
+            "-c",
+            REACHING_OUT,
+            "refuse_calls",
+            str(server.getsockname()[1]),
+        ]
+        done = subprocess.run(
+            reaching, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=True
+        )
+
+    assert done.stdout.split() == ["True", "PermissionError"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="as above")
+def test_in_a_network_of_its_own_a_process_reaches_nothing():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        reaching = [
+            sys.executable,
+            "-c",
+            REACHING_OUT,
+            "leave_network",
+            str(server.getsockname()[1]),
+        ]
+        done = subprocess.run(
+            reaching, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=True
+        )
+
+    left, came = done.stdout.split()
+    if left == "False":
+        pytest.skip("this system gives a process without rights no network of its own")
+    assert came == "OSError"

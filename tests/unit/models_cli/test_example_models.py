@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cli.models.folders import model_folders
-from cli.models.golden import GOLDEN_FILE, read_cases
+from shared.inference.golden import GOLDEN_FILE, read_cases
 from shared.repository import read_model
 
 MODELS = Path(__file__).parents[3] / "models"

@@ -7,8 +7,8 @@ import math
 
 import pytest
 
-from cli.models.golden import Case, differences, read_cases
-from cli.output import CommandError
+from shared.inference.findings import GoldenFileError
+from shared.inference.golden import Case, differences, read_cases
 
 REQUEST = {"inputs": []}
 
@@ -93,7 +93,7 @@ def test_a_file_that_is_no_golden_file_is_refused_with_the_place(tmp_path, text,
     path = tmp_path / "golden.json"
     path.write_text(text, encoding="utf-8")
 
-    with pytest.raises(CommandError, match=words):
+    with pytest.raises(GoldenFileError, match=words):
         read_cases(path)
 
 
@@ -102,5 +102,5 @@ def test_an_expected_output_without_a_tolerance_is_refused(tmp_path):
     path = tmp_path / "golden.json"
     path.write_text(json.dumps({**one, "made_by": "hand", "tolerance": {}}), encoding="utf-8")
 
-    with pytest.raises(CommandError, match="no tolerance for output 'y'"):
+    with pytest.raises(GoldenFileError, match="no tolerance for output 'y'"):
         read_cases(path)

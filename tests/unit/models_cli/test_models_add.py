@@ -11,9 +11,9 @@ from onnx import TensorProto, helper
 from cli.models.add import add
 from cli.models.check import check
 from cli.models.edit import use
-from cli.models.running import answer, load
 from cli.models.summary import summary
 from cli.output import CommandError
+from shared.inference.running import answer, load
 from shared.repository import read_model, read_repository
 
 ROW = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1.5, 2.0]}]}

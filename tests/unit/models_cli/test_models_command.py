@@ -34,7 +34,7 @@ def test_a_model_is_added_listed_shown_and_checked(laneway, onnx_file):
     assert "realtime async batch" in listed.stdout
     assert "doubles" in shown.stdout
     assert "[any, 2]" in shown.stdout
-    assert "ok    net 1: files as locked, loads, no case in golden.json" in checked.stdout
+    assert "ok    net 1: files as locked, admitted, no case in golden.json" in checked.stdout
 
 
 def test_a_check_that_fails_ends_with_1_and_the_reasons(laneway, repository):

@@ -13,11 +13,11 @@ import pytest
 from cli.models.add import add
 from cli.models.check import check
 from cli.models.lock import lock
-from cli.models.running import load
 from cli.models.show import stacking_words
 from cli.output import CommandError
 from shared.catalog import parse_catalog
 from shared.inference.batching import Stacker
+from shared.inference.running import load
 from shared.repository import (
     RepositoryError,
     compile_catalog,

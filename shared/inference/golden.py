@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, assert_never
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from cli.output import CommandError
+from shared.inference.findings import GoldenFileError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,13 +79,13 @@ class Golden(Case):
 
 
 def read_cases(path: Path) -> list[Case]:
-    """Every case of a golden.json, the example first; CommandError when it is not one."""
+    """Every case of a golden.json, the example first; GoldenFileError when it is not one."""
     try:
         golden = Golden.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise CommandError(f"{path}: {place or 'file'}: {first['msg']}") from error
+        raise GoldenFileError(f"{path}: {place or 'file'}: {first['msg']}") from error
     return [golden, *golden.cases]
 
 
