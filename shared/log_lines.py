@@ -7,12 +7,12 @@ any other record is formatted by Powertools. What is told stands in `shared.tele
 from __future__ import annotations
 
 import logging
-import os
 import sys
-import time
 from typing import Any, Final, TextIO
 
 import orjson
+
+from shared.lines import LineForm
 
 # Powertools imports botocore where it finds it, only to put its own name into the User-Agent of AWS
 # calls (aws_lambda_powertools/shared/user_agent.py, 3.37.0), and does without where it does not.
@@ -62,33 +62,13 @@ class _Formatter(LambdaPowertoolsFormatter):
             serialize_stacktrace=False,  # it would hold the exception's message
             service=service,
         )
-        self._service = service
-        self._second = -1
-        self._time_form = ""
+        self._form = LineForm(service)
 
     def format(self, record: logging.LogRecord) -> str:
         fields = getattr(record, "fields", None)
         if fields is None:
             return super().format(record)
-        line = {
-            "level": record.levelname,
-            "message": record.msg,
-            "timestamp": self._timestamp(record),
-            "service": self._service,
-            **fields,
-        }
-        trace_id = os.environ.get("_X_AMZN_TRACE_ID")
-        if trace_id:
-            line["xray_trace_id"] = trace_id.split(";")[0].removeprefix("Root=")
-        return orjson.dumps(line).decode()
-
-    def _timestamp(self, record: logging.LogRecord) -> str:
-        """As Powertools writes it; the text of the second is kept, as strftime is slow."""
-        second = int(record.created)
-        if second != self._second:
-            self._second = second
-            self._time_form = time.strftime("%Y-%m-%d %H:%M:%S,%%03d%z", time.localtime(second))
-        return self._time_form % record.msecs
+        return self._form.line(record.levelname, record.msg, record.created, fields)
 
 
 def _to_json(line: Any) -> str:

@@ -1,28 +1,29 @@
 """What is told about each request: one JSON line that is the log record and the metrics at once.
 
 CloudWatch reads metrics out of any JSON log line with an `_aws` member (the embedded metric format),
-so the request's line carries both, through the Powertools Logger and with its field names. Powertools
+so the request's line carries both, with the field names of the Powertools Logger. Powertools
 Metrics is not used: docs/decisions/0015-one-line-holds-log-and-metrics.md has the figures. The line is
 the request's audit record too. Nothing here ever sees a body, a tensor or a key.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import time
-import traceback
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from shared.audit import AUDIT, DENIED, DENIED_STATUSES
-from shared.log_lines import make_logger
+from shared.lines import LineForm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from aws_lambda_powertools import Logger
 
     from shared.audit import Act
 
@@ -82,21 +83,28 @@ class Telemetry:
         act: Act | None = None,
     ) -> None:
         """`act`: what a request to this function is, unless its facts say otherwise."""
-        self.logger = make_logger(service, log_level)
-        self._logger = logging.getLogger(service)
+        self._service, self._log_level = service, log_level
+        self._form = LineForm(service)
         self._stage = stage
         self._pool = pool
         self._act = {} if act is None else {AUDIT: act}
         self._cold_start = _starts_cold()
         self._environment: dict[str, Any] | None = None
 
+    @cached_property
+    def logger(self) -> Logger:
+        """For what is not a request: the Powertools Logger, loaded when there is something to tell."""
+        from shared.log_lines import make_logger  # noqa: PLC0415 - most environments never need it
+
+        return make_logger(self._service, self._log_level)
+
     def request(self, facts: RequestFacts, context: Any) -> None:
         """Write the request's line; at every log level, because the metrics are in it."""
         cold_start, self._cold_start = self._cold_start, False
         if self._environment is None:
             self._environment = _describe_function(context)
-        record = logging.LogRecord(self._logger.name, logging.INFO, "", 0, "request", None, None)
-        record.fields = {
+        now_s = time.time()
+        fields = {
             "cold_start": cold_start,
             **self._environment,
             "function_request_id": context.aws_request_id,
@@ -104,11 +112,11 @@ class Telemetry:
             "pool": self._pool,
             **_members(facts, cold_start=cold_start, act=self._act),
             "_aws": {
-                "Timestamp": int(record.created * 1000),
+                "Timestamp": int(now_s * 1000),
                 "CloudWatchMetrics": _directive(facts),
             },
         }
-        self._logger.handle(record)
+        self._form.tell("request", now_s, fields)
 
     def failure(self, error: BaseException, facts: RequestFacts, context: Any) -> None:
         """Log a failure of ours: the types and frames of the exception and its causes.
@@ -213,6 +221,8 @@ def _with_causes(error: BaseException) -> Iterator[BaseException]:
 
 def _trace(error: BaseException) -> dict[str, Any]:
     """The frames of one exception, innermost last, in the form of the Powertools `stack_trace`."""
+    import traceback  # noqa: PLC0415 - only a failure needs it
+
     return {
         "type": type(error).__name__,
         "module": type(error).__module__,

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
-from pydantic_core import to_json
 
 from shared.errors import InvalidRequestError, NonFiniteOutputError, TooLargeError
 from shared.inference.finite import FLOATS, all_finite
 from shared.inference.layout import join_elements
 from shared.limits import MIB, OUTPUT_BYTES_MAX, OUTPUT_JSON_BYTES_MAX
+from shared.schema.core import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
-from pydantic_core import SchemaValidator, ValidationError
-
+from shared.schema.core import SchemaValidator, ValidationError
 from shared.schema.refusals import refusal
 
 if TYPE_CHECKING:

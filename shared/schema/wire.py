@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
-from pydantic_core import from_json
 
 from shared.errors import InvalidRequestError, MalformedBodyError, TooLargeError
 from shared.limits import (
@@ -19,6 +18,7 @@ from shared.limits import (
     JSON_CONTAINERS_MAX,
 )
 from shared.schema.compression import accepted_encoding, deflate, inflate, too_large
+from shared.schema.core import from_json
 from shared.schema.refusals import describe
 
 if TYPE_CHECKING:
