@@ -15,6 +15,7 @@ import orjson
 from shared.errors import (
     InternalError,
     LanewayError,
+    LimitError,
     MalformedBodyError,
     MediaTypeError,
     MethodNotAllowedError,
@@ -28,6 +29,7 @@ from shared.telemetry import RequestFacts
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from shared.limiting.gate import Gate
     from shared.principal import Principal
     from shared.telemetry import Telemetry
 
@@ -122,18 +124,25 @@ def serve(
     *,
     answer: Callable[[HttpRequest, RequestFacts], Response],
     telemetry: Telemetry,
+    gate: Gate | None = None,
 ) -> dict[str, Any]:
     """Answer one call, whatever happens: every failure becomes an error in our shape.
 
-    The request's id is the gateway's, which its access log has too.
+    The request's id is the gateway's, which its access log has too. `gate` None: nothing is limited.
     """
     facts = RequestFacts(event["requestContext"]["requestId"], time.perf_counter_ns())
     try:
         principal = principal_of(event)
         facts.tenant, facts.principal = principal.tenant, principal.name
+        standing = None
+        if gate is not None and gate.limits(principal.limits) is not None:
+            # Before the body is read: a refused call costs as little as can be.
+            standing = gate.admit(principal.tenant, principal.limits, _body_bytes(event))
         request = read_request(event, context.get_remaining_time_in_millis(), principal)
         facts.request_bytes = len(request.body)
         response = answer(request, facts)
+        if standing is not None:
+            response = response._replace(headers={**response.headers, **standing.fields()})
         answered = write_response(response)
     except Exception as error:  # noqa: BLE001 - the last stop: what is not ours is a defect, answered 500
         response = _failed(error, facts, context, telemetry)
@@ -198,6 +207,14 @@ def _read_body(event: Mapping[str, Any], headers: Mapping[str, str]) -> bytes:
     return text
 
 
+def _body_bytes(event: Mapping[str, Any]) -> int:
+    """The size of the body that `read_request` will read."""
+    body: str = event.get("body") or ""
+    if event.get("isBase64Encoded"):
+        return len(body) * 3 // 4 - body[-2:].count("=")
+    return len(body) if body.isascii() else len(body.encode("utf-8", "surrogatepass"))
+
+
 def _from_base64(body: str) -> bytes:
     try:
         content = binascii.a2b_base64(body)
@@ -227,6 +244,8 @@ def error_response(error: LanewayError, request_id: str) -> Response:
         headers["allow"] = error.allow
     if error.retryable:
         headers["retry-after"] = str(RETRY_AFTER_S)
+    if isinstance(error, LimitError):
+        headers |= error.headers
     return Response(error.status, headers, orjson.dumps(error.body(request_id)))
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from functions.ingress.service import IngressService
     from shared.catalog import Catalog
     from shared.jobs.clock import Clock
+    from shared.limiting.gate import Gate
     from shared.settings import IngressSettings
     from shared.telemetry import Telemetry
 
@@ -61,8 +62,12 @@ def make_jobs(
     clock: Clock = system_clock,
     connect_lambda: Callable[[], LambdaClient] = connect_lambda,
     connect_wake: Callable[[], LambdaClient] = connect_wake,
+    gate: Gate | None = None,
 ) -> JobCalls | None:
-    """The calls about jobs; None for a stage that keeps none, which connects to nothing."""
+    """The calls about jobs; None for a stage that keeps none, which connects to nothing.
+
+    `gate` None: no tenant is limited in its jobs.
+    """
     if not settings.jobs_table:
         return None
     clients = connect()
@@ -83,7 +88,7 @@ def make_jobs(
         clock=clock,
     )
     accepted = AcceptedJobs(store=store, payloads=payloads, clock=clock)
-    return JobCalls(jobs, accepted, public_url=settings.public_url)
+    return JobCalls(jobs, accepted, public_url=settings.public_url, gate=gate)
 
 
 def make_batches(
@@ -116,11 +121,11 @@ def make_batches(
 
 
 def make_handler(
-    service: IngressService, *, telemetry: Telemetry
+    service: IngressService, *, telemetry: Telemetry, gate: Gate | None = None
 ) -> Callable[[Mapping[str, Any], Any], dict[str, Any]]:
     """The Lambda handler, for events of the gateway and for those that realtime hands over."""
 
     def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
-        return serve(event, context, answer=service.answer, telemetry=telemetry)
+        return serve(event, context, answer=service.answer, telemetry=telemetry, gate=gate)
 
     return handler

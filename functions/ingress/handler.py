@@ -14,6 +14,7 @@ from functions.ingress.assembly import connect, make_batches, make_handler, make
 from functions.ingress.readiness import LambdaReadiness
 from functions.ingress.service import IngressService
 from shared.catalog import load_catalog
+from shared.limiting.opened import open_gate
 from shared.settings import IngressSettings
 from shared.telemetry import Telemetry
 
@@ -23,6 +24,7 @@ _TIMEOUTS: Final = Config(connect_timeout=1, read_timeout=20, retries={"total_ma
 
 _settings = IngressSettings.from_env(os.environ)
 _connect = cache(connect)
+_gate = open_gate(usage_table=_settings.usage_table, tenant_limits=_settings.tenant_limits)
 _catalog = load_catalog(PACKAGE / "catalog.json")
 handler = make_handler(
     IngressService(
@@ -34,7 +36,7 @@ handler = make_handler(
             cache_s=_settings.ready_cache_s,
         ),
         package=PACKAGE,
-        jobs=make_jobs(_settings, catalog=_catalog, connect=_connect),
+        jobs=make_jobs(_settings, catalog=_catalog, connect=_connect, gate=_gate),
         batches=make_batches(_settings, catalog=_catalog, connect=_connect),
     ),
     telemetry=Telemetry(
@@ -43,4 +45,5 @@ handler = make_handler(
         pool="ingress",
         log_level=_settings.log_level,
     ),
+    gate=_gate,
 )

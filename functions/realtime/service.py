@@ -17,7 +17,9 @@ from shared.errors import LanewayError, ModelNotFoundError
 from shared.inference.encoder import encode
 from shared.inference.loading import open_sessions
 from shared.inference.pipeline import infer
+from shared.limiting.opened import open_gate
 from shared.limits import LAMBDA_MEMORY_MIB_PER_VCPU, MIB
+from shared.principal import INFER as INFERENCE
 from shared.schema.compiled import load_validators
 from shared.schema.prefer import read_prefer
 from shared.schema.wire import HEADER_LENGTH, join_answer, open_body, parse_json
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from shared.catalog import Catalog, ModelVersion
     from shared.inference.pipeline import ServedModel
+    from shared.limiting.gate import Gate
     from shared.schema.request import InferenceRequest
     from shared.settings import RealtimeSettings
     from shared.telemetry import RequestFacts
@@ -47,11 +50,13 @@ def make_handler(
     memory_mib: int = LAMBDA_MEMORY_MIB_PER_VCPU,
     telemetry: Telemetry | None = None,
     lambda_client: Any = None,
+    gate: Gate | None = None,
 ) -> Callable[[Mapping[str, Any], Any], dict[str, Any]]:
     """The Lambda handler over the models of `package`; loads their default versions now.
 
     `memory_mib`: the function's memory, which decides how many threads a run may use.
-    `lambda_client`: by which ingress is invoked; None: made when it is first needed.
+    `lambda_client`: by which ingress is invoked; None: made when it is first needed. `gate`: who
+    counts; None: as the settings say.
     """
     telemetry = telemetry or Telemetry(
         service="laneway-realtime",
@@ -64,6 +69,7 @@ def make_handler(
         telemetry.logger.error("model not loaded", extra={"model": name, "reason": reason})
 
     ingress = settings.ingress_function
+    gate = gate or open_gate(usage_table=settings.usage_table, tenant_limits=settings.tenant_limits)
 
     def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         question = event.get(PROBE)
@@ -73,7 +79,7 @@ def make_handler(
             handed_over = _hand_over(event, context, ingress, lambda_client, telemetry)
             if handed_over is not None:
                 return handed_over
-        return serve(event, context, answer=service.answer, telemetry=telemetry)
+        return serve(event, context, answer=service.answer, telemetry=telemetry, gate=gate)
 
     return handler
 
@@ -131,6 +137,8 @@ class RealtimeService:
         model = self._routes.get(request.route_key)
         if model is None:
             raise ModelNotFoundError(f"this pool has no model for {request.route_key!r}")
+        if INFERENCE not in request.principal.scopes:
+            request.principal.require(INFERENCE, model.name)
         facts.model = model.name
         version = model.version(request.path_parameters.get("version"))
         facts.version = version.version
