@@ -7,9 +7,18 @@ to. Safe to use from several threads at once.
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import TYPE_CHECKING, Final
 
-from shared.errors import InternalError, LanewayError, StoreUnavailableError, UnavailableError
+import orjson
+
+from shared.errors import (
+    InternalError,
+    LanewayError,
+    StoreUnavailableError,
+    TooLargeError,
+    UnavailableError,
+)
 from shared.jobs.delivery import (
     DONE,
     FORWARDED,
@@ -45,7 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shared.jobs.work import Lease, Worker
-    from shared.queues.protocol import Delivery
+    from shared.queues.protocol import Delivery, Queue
     from shared.results.store import Claim
     from shared.schema.job import SubmissionMessage
 
@@ -155,12 +164,7 @@ class Taking:
         key = JobKey(worker.tenant, job_id(message, delivery))
         queue = worker.queues.get((worker.elsewhere.get(message.model, ""), self._queue))
         if queue is not None and not was_forwarded(delivery):
-            # The id goes with it: the other queue gives the message another id, each time it is sent.
-            body = message.model_copy(update={"id": key.id}).model_dump_json(
-                exclude_defaults=True, ensure_ascii=True
-            )
-            queue.send(body, tenant=key.tenant, attributes={FORWARDED: "1"})
-            return DONE
+            return _send_on(delivery.body, key, queue)
         now = worker.clock()
         row, refusal = self._new_row(message, key, delivery, now)
         owner, until = self._lease
@@ -207,3 +211,16 @@ class Taking:
             metadata=message.metadata,
             priority=self._priority,
         )
+
+
+def _send_on(body: str, key: JobKey, queue: Queue) -> Outcome:
+    """A message for another pool's model goes there, with its id: the other queue gives it another.
+
+    One that cannot be written again is buried: it would come again for nothing.
+    """
+    try:
+        written = json.dumps({**orjson.loads(body), "id": key.id}, separators=(",", ":"))
+        queue.send(written, tenant=key.tenant, attributes={FORWARDED: "1"})
+    except (RecursionError, TooLargeError):
+        return Bury("the message is for another pool, and too large or nested too deep to go there")
+    return DONE
