@@ -64,7 +64,7 @@ def record(
     """Record one act as a line of JSON; to stdout, which a function's log is, unless `write` says where.
 
     `principal`: who, as `shared.principal` names it. `outcome`: `ok`, `begun` or the code of an error.
-    `digest`: of the model's version (`ModelVersion.digest`). Members that are None are left out.
+    `digest`: of the model's version (`ModelVersion.digest`). Members that are empty are left out.
     """
     named = {
         "principal": principal,
@@ -87,7 +87,7 @@ def _line(act: str, named: Mapping[str, str | None]) -> str:
         "message": "audit",
         "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
         AUDIT: act,
-        **{name: cut(value) for name, value in named.items() if value is not None},
+        **{name: cut(value) for name, value in named.items() if value},
     }
     return json.dumps(line, separators=(",", ":"))
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from aws_cdk import App, Tags
 
+from stacks.audit import AuditStack
 from stacks.encryption import encrypt
 from stacks.errors import SynthError
 from stacks.fleet import FleetStack
@@ -19,6 +20,8 @@ from stacks.queues import QueuesStack
 from stacks.storage import StorageStack
 
 if TYPE_CHECKING:
+    from aws_cdk import Stack
+
     from stacks.deployment import Deployment
 
 
@@ -53,11 +56,14 @@ def compose(app: App, deployment: Deployment) -> None:
     ingress.add_stack_dependency(pools)
     jobs = JobsStack(app, deployment=deployment, public_url=ingress.public_url)
     jobs.add_stack_dependency(ingress)
+    last: Stack = jobs
     if deployment.has_fleet:
-        fleet = FleetStack(app, deployment=deployment)
-        fleet.add_stack_dependency(jobs)
+        last = FleetStack(app, deployment=deployment)
+        last.add_stack_dependency(jobs)
     watch = ObservabilityStack(app, deployment=deployment, api_id=ingress.http.api.api_id)
     watch.add_stack_dependency(ingress)
+    audit = AuditStack(app, deployment=deployment)
+    audit.add_stack_dependency(last)
     if stage.customer_key:
         encrypt(app, KeyStack(app, stage=stage).key)
     if stage.emulated:

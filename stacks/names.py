@@ -14,7 +14,9 @@ METRICS_NAMESPACE: Final = "Laneway"
 NOTIFIERS: Final = ("cloudwatch.amazonaws.com", "budgets.amazonaws.com")
 """The services that notify the topic of alarms."""
 
-Concern = Literal["key", "storage", "queues", "pools", "ingress", "jobs", "fleet", "observability"]
+Concern = Literal[
+    "key", "storage", "queues", "pools", "ingress", "jobs", "fleet", "observability", "audit"
+]
 
 
 def stack(stage: str, concern: Concern) -> str:
@@ -180,6 +182,26 @@ def http_api(stage: str) -> str:
 def access_log_group(stage: str) -> str:
     """The log group of the HTTP API's access log."""
     return f"/laneway/{stage}/access"
+
+
+def audit_log_group(stage: str) -> str:
+    """The log group of what is done to a stage from outside it, by commands."""
+    return f"/laneway/{stage}/audit"
+
+
+def audit_stream(stage: str) -> str:
+    """The Firehose stream from log groups to the archive of the audit."""
+    return f"laneway-{stage}-audit"
+
+
+def archive_log_group(stage: str) -> str:
+    """The log group of what Firehose could not deliver."""
+    return f"/laneway/{stage}/audit-archive"
+
+
+def deployments_function(stage: str) -> str:
+    """The function that records which versions of models are served."""
+    return f"laneway-{stage}-deployments"
 
 
 def key_alias(stage: str) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 AuthMode = Literal["api-key"]
 """How callers prove who they are. There is no mode without a proof."""
 Architecture = Literal["x86_64", "arm64"]
+AuditLock = Literal["governance", "compliance"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
@@ -87,6 +88,9 @@ class Stage:
     customer_key: bool = False
     """True: tables, bucket, queues, logs, the topic and signing secrets are encrypted with a key of the stage's
     own, which its owner can disable; False: with AWS's own keys."""
+    audit_lock: AuditLock | None = None
+    """Whether S3 refuses to delete audit records before `retention.audit_days` are over. `governance`: until
+    somebody with the right to do so takes the policy away; `compliance`: whoever asks, AWS included."""
     queue_lane: QueueLane = field(default_factory=QueueLane)
     """How jobs are delivered, and how long they wait and are kept."""
     broker: Broker = "sqs"
@@ -206,6 +210,7 @@ PROD: Final = Stage(
     throttle_burst=1000,
     min_warm=1,
     customer_key=True,
+    audit_lock="governance",
     monthly_budget_usd=500,
 )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from shared.audit import OK, record
 from shared.errors import CallerError, UnavailableError
 from shared.jobs.batches.messages import BATCH, UnreadableError, read_batch
 from shared.jobs.batches.split import split_batch
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from shared.jobs.batches.started import Started
     from shared.jobs.batches.submit import Batches
     from shared.queues.protocol import Delivery
+    from shared.results.batches import BatchRow
 
 LEASE_MARGIN_S: Final = 5.0
 
@@ -93,12 +95,30 @@ class _Work:
         """Begin the batches; one that is refused is told in the log, since nobody waits for it."""
         for item in started:
             try:
-                self._batches.submit(item.submission(), tenant=item.tenant, batch_id=item.batch_id)
+                accepted = self._batches.submit(
+                    item.submission(), tenant=item.tenant, batch_id=item.batch_id
+                )
+                _recorded(item, accepted.row)
             except CallerError as error:
+                _recorded(item, outcome=error.code)
                 facts = {"tenant": item.tenant, "asked": item.asked, "reason": str(error)}
                 self._logger.error(  # noqa: TRY400  the message says all; a trace would be of our own code
                     "a batch that begins by itself was refused", extra=facts
                 )
+
+
+def _recorded(item: Started, row: BatchRow | None = None, *, outcome: str = OK) -> None:
+    """The audit's record of a batch that nobody asked for over HTTP; a message may come twice."""
+    record(
+        "submit",
+        principal="queue",
+        tenant=item.tenant,
+        request_id=item.batch_id,
+        outcome=outcome,
+        model=None if row is None else row.model,
+        version=None if row is None else row.version,
+        batch_id=item.batch_id,
+    )
 
 
 def _parse(body: str) -> dict[str, Any]:

@@ -38,6 +38,7 @@ class Assets:
     batch_splitter: Asset
     batch_finisher: Asset
     fleet_scaler: Asset
+    deployments: Asset
     send: Asset | None = None
     """The function that sends to RabbitMQ; None where SQS carries jobs."""
     images: Mapping[str, Asset] = field(default_factory=dict)

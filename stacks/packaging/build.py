@@ -46,6 +46,7 @@ def build_assets(repository: Repository, context: BuildContext, *, stage: Stage)
         ),
         batch_finisher=build_function("batch_finisher", context),
         fleet_scaler=build_function("fleet_scaler", context),
+        deployments=build_function("deployments", context),
         send=build_function("send", context) if stage.broker == "rabbitmq" else None,
         images=build_images(repository, context, stage=stage),
         onnx_runtime=onnx_runtime,

@@ -57,7 +57,7 @@ def make_bucket(
     _refuse_old_signatures(bucket)
     _tell(bucket, told_of_uploads)
     if not (stage.keep_data or stage.emulated):
-        _own_the_log_of_emptying(bucket)
+        own_the_log_of_emptying(bucket)
     return bucket
 
 
@@ -80,7 +80,7 @@ def _tell(bucket: s3.Bucket, queue_arn: str) -> None:
     )
 
 
-def _own_the_log_of_emptying(bucket: s3.Bucket) -> None:
+def own_the_log_of_emptying(bucket: s3.Bucket) -> None:
     """The CDK's function that empties the bucket would leave a log group behind that nobody owns."""
     stack = Stack.of(bucket)
     function = stack.node.find_child(_PROVIDER).node.find_child("Handler")

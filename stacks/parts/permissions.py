@@ -6,7 +6,7 @@ their names hold the tenant; that is the one place where a resource ends in `*`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from aws_cdk import Aws, Stack
 from aws_cdk import aws_iam as iam
@@ -98,5 +98,9 @@ def _as_written(part: HasRole, arn: str) -> str:
     if isinstance(resolved, str):
         return resolved
     separator, members = resolved["Fn::Join"]
-    words = [f"<{member['Ref']}>" if isinstance(member, dict) else member for member in members]
+    words = [f"<{_referred(member)}>" if isinstance(member, dict) else member for member in members]
     return str(separator.join(words))
+
+
+def _referred(member: dict[str, Any]) -> str:
+    return str(member["Ref"]) if "Ref" in member else ".".join(member["Fn::GetAtt"])

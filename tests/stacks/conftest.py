@@ -21,7 +21,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PROJECT = Path(__file__).parents[2]
-CONCERNS = ("key", "storage", "queues", "pools", "ingress", "jobs", "fleet", "observability")
+CONCERNS = (
+    "key",
+    "storage",
+    "queues",
+    "pools",
+    "ingress",
+    "jobs",
+    "fleet",
+    "observability",
+    "audit",
+)
 
 Resource = dict[str, Any]
 
@@ -131,6 +141,7 @@ def assets(tmp_path_factory: pytest.TempPathFactory) -> Assets:
         batch_splitter=stub,
         batch_finisher=stub,
         fleet_scaler=stub,
+        deployments=stub,
         send=stub,
         images=dict.fromkeys(("shared", "hot", "heavy"), stub),
         onnx_runtime=stub,

@@ -1,0 +1,1 @@
+"""Records which versions of models a deployment began or ceased to serve."""

@@ -1,0 +1,205 @@
+"""The audit's archive: everything feeds it, nobody empties it, and a deployment is a record of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from shared.repository import read_repository
+from stacks.audit import RECORDS, REFUSED_BY_GATEWAY, served_versions
+from stacks.deployment import Deployment
+from stacks.stages import DEV, PROD
+from tests.stacks.aws_words import ACCOUNT, allowed_to, listed, resolved
+
+LOCKS = ("governance", "compliance")
+
+
+def stack_of(synthesized) -> dict:
+    return synthesized.templates["audit"]["Resources"]
+
+
+def of_type(synthesized, type_: str) -> list[dict]:
+    return [found for found in stack_of(synthesized).values() if found["Type"] == type_]
+
+
+def archive(synthesized) -> dict:
+    [bucket] = of_type(synthesized, "AWS::S3::Bucket")
+    return bucket
+
+
+def test_every_log_group_of_the_stage_feeds_the_archive_but_that_of_its_own_failures(
+    dev, gpu_prod
+) -> None:
+    for synthesized in (dev, gpu_prod):
+        stage = synthesized.stage.name
+        filters = synthesized.resources("AWS::Logs::SubscriptionFilter").values()
+        subscribed = {
+            _name(synthesized, found["Properties"]["LogGroupName"]): found["Properties"]
+            for found in filters
+        }
+        named = {
+            resolved(group["LogGroupName"])
+            for group in synthesized.properties("AWS::Logs::LogGroup")
+            if isinstance(group["LogGroupName"], str)
+        }
+
+        assert set(subscribed) == named - {f"/laneway/{stage}/audit-archive"}
+        access = subscribed.pop(f"/laneway/{stage}/access")
+        assert access["FilterPattern"] == REFUSED_BY_GATEWAY
+        assert {found["FilterPattern"] for found in subscribed.values()} == {RECORDS}
+
+
+def _name(synthesized, value) -> str:
+    """A group's name, also where the template refers to the group."""
+    if isinstance(value, str):
+        return value
+    return str(stack_of(synthesized)[value["Ref"]]["Properties"]["LogGroupName"])
+
+
+def test_prod_locks_the_archive_for_as_long_as_it_keeps_it(prod) -> None:
+    found = archive(prod)["Properties"]
+    days = prod.stage.retention.audit_days
+
+    assert found["ObjectLockEnabled"] is True
+    assert found["ObjectLockConfiguration"]["Rule"]["DefaultRetention"] == {
+        "Mode": "GOVERNANCE",
+        "Days": days,
+    }
+    assert found["VersioningConfiguration"] == {"Status": "Enabled"}
+    rules = {rule["Id"]: rule for rule in found["LifecycleConfiguration"]["Rules"]}
+    assert rules["records"]["ExpirationInDays"] == days
+
+
+def test_the_archive_in_prod_refuses_deletion_and_its_preparation_to_everybody(prod) -> None:
+    [policy] = of_type(prod, "AWS::S3::BucketPolicy")
+    statements = {s.get("Sid"): s for s in policy["Properties"]["PolicyDocument"]["Statement"]}
+
+    refusal = statements["NobodyDeletes"]
+    assert refusal["Effect"] == "Deny"
+    assert refusal["Principal"] == {"AWS": "*"}
+    assert set(refusal["Action"]) == {
+        "s3:DeleteObject",
+        "s3:DeleteObjectVersion",
+        "s3:BypassGovernanceRetention",
+        "s3:PutObjectRetention",
+    }
+    assert archive(prod)["DeletionPolicy"] == "Retain"
+    assert prod.properties("Custom::S3AutoDeleteObjects") == []
+
+
+@pytest.mark.parametrize("mode", LOCKS)
+def test_a_locked_archive_outlasts_a_stage_that_keeps_nothing_else(synthesize, mode) -> None:
+    found = synthesize(dataclasses.replace(DEV, audit_lock=mode))
+
+    rule = archive(found)["Properties"]["ObjectLockConfiguration"]["Rule"]["DefaultRetention"]
+    assert (found.error, rule["Mode"]) == (None, mode.upper())
+    assert archive(found)["DeletionPolicy"] == "Retain"
+    assert (
+        "BucketName" not in archive(found)["Properties"]
+    )  # the next stage of the name has another
+
+
+def test_an_archive_that_is_not_locked_goes_with_its_stage(dev) -> None:
+    assert "ObjectLockEnabled" not in archive(dev)["Properties"]
+    assert archive(dev)["DeletionPolicy"] == "Delete"
+
+
+def test_the_stream_may_write_below_the_archive_and_nothing_takes_from_it(prod, dev) -> None:
+    for synthesized in (prod, dev):
+        everything = [
+            action
+            for policy in synthesized.properties("AWS::IAM::Policy")
+            for statement in policy["PolicyDocument"]["Statement"]
+            for action in listed(statement["Action"])
+        ]
+        assert not [action for action in everything if action.startswith("s3:Delete")]
+        assert not [action for action in everything if action.startswith("logs:Delete")]
+        [stream] = of_type(synthesized, "AWS::KinesisFirehose::DeliveryStream")
+        written = stream["Properties"]["ExtendedS3DestinationConfiguration"]
+        [bucket] = [
+            name
+            for name, found in stack_of(synthesized).items()
+            if found["Type"] == "AWS::S3::Bucket"
+        ]
+        assert written["BucketARN"] == {"Fn::GetAtt": [bucket, "Arn"]}
+        assert written["CompressionFormat"] == "UNCOMPRESSED"
+        encryption = stream["Properties"]["DeliveryStreamEncryptionConfigurationInput"]
+        assert encryption == {"KeyType": "AWS_OWNED_CMK"}
+
+
+def test_the_services_between_logs_and_archive_act_for_this_account_alone(prod) -> None:
+    trusts = [
+        statement
+        for role in of_type(prod, "AWS::IAM::Role")
+        for statement in role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    ]
+    by_service = {statement["Principal"]["Service"]: statement for statement in trusts}
+
+    for service in ("firehose.amazonaws.com", "logs.amazonaws.com"):
+        condition = resolved(by_service[service]["Condition"])
+        assert condition == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+
+
+def test_commands_records_have_a_log_group_that_is_kept_like_the_archive(every_stage) -> None:
+    stage = every_stage.stage
+    [group] = [
+        found["Properties"]
+        for found in of_type(every_stage, "AWS::Logs::LogGroup")
+        if resolved(found["Properties"]["LogGroupName"]) == f"/laneway/{stage.name}/audit"
+    ]
+
+    assert group["RetentionInDays"] == stage.retention.audit_days
+    assert group.get("DeletionProtectionEnabled", False) is stage.keep_data
+
+
+def test_the_local_stage_has_no_archive_since_the_emulator_delivers_nothing_to_it(local) -> None:
+    types = {found["Type"] for found in stack_of(local).values()}
+
+    assert types == {
+        "AWS::IAM::Policy",
+        "AWS::IAM::Role",
+        "AWS::Lambda::Function",
+        "AWS::Logs::LogGroup",
+        "Custom::LanewayServedModels",
+    }
+    source = list(Path(__file__).parents[2].glob(".venv-emulator/lib/python*/site-packages"))
+    if source:
+        logs = source[0] / "ministack" / "services" / "cloudwatch_logs.py"
+        assert "Firehose destinations are stored but not delivered" in logs.read_text()
+
+
+def test_a_deployment_tells_the_recording_function_of_every_served_version(
+    small_models, assets, dev
+) -> None:
+    deployment = Deployment(stage=DEV, repository=read_repository(small_models), assets=assets)
+
+    lines = served_versions(deployment)
+
+    manifest = json.loads((small_models / "scale" / "2" / "manifest.json").read_text())
+    assert f"scale 2 {manifest['files'][0]['sha256']}" in lines
+    [served] = of_type(dev, "Custom::LanewayServedModels")
+    assert served["Properties"]["Served"] == []  # the models of these stacks have no versions
+    assert int(served["Properties"]["ServiceTimeout"]) <= 60
+
+
+def test_the_recording_function_may_write_its_own_log_and_nothing_else(prod) -> None:
+    allowed = allowed_to(prod, "laneway-prod-deployments")
+
+    own = {action for action in allowed if not action.startswith("xray:")}
+    assert own == {"logs:CreateLogStream", "logs:PutLogEvents"}
+    [function] = [
+        found["Properties"]
+        for found in of_type(prod, "AWS::Lambda::Function")
+        if found["Properties"].get("FunctionName") == "laneway-prod-deployments"
+    ]
+    assert "Layers" not in function
+
+
+def test_the_archive_is_reached_by_its_stacks_output(prod) -> None:
+    outputs = prod.templates["audit"]["Outputs"]
+
+    assert set(outputs) == {"ArchiveBucket"}
+    assert PROD.audit_lock == "governance"
