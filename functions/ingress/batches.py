@@ -47,6 +47,7 @@ class BatchCalls:
         accepted = self._batches.submit(
             _read(request),
             tenant=request.tenant,
+            principal=request.principal.name,
             idempotency_key=asked.idempotency_key(request),
         )
         return self._accepted(accepted)
@@ -61,17 +62,21 @@ class BatchCalls:
 
     def retry(self, request: HttpRequest, batch: str) -> Response:
         """`POST /v2/batches/{id}/retry`: a new batch of the lines that failed."""
-        return self._accepted(self._batches.retry(_key(request, batch)))
+        return self._accepted(
+            self._batches.retry(_key(request, batch), principal=request.principal.name)
+        )
 
     def _accepted(self, accepted: AcceptedBatch) -> Response:
         if not accepted.created:
             return self._page(accepted.row)
         location = f"{self._base}/v2/batches/{accepted.row.key.id}"
         told = {"location": location, "retry-after": str(RETRY_AFTER_S)}
-        return _answer(batch_page(accepted.row, bucket=self._bucket), 202, told)
+        page = batch_page(accepted.row, bucket=self._bucket)
+        return _answer(page, 202, told)._replace(about=_about(accepted.row))
 
     def _page(self, row: BatchRow) -> Response:
-        return _answer(batch_page(row, bucket=self._bucket, presign=self._presign))
+        page = batch_page(row, bucket=self._bucket, presign=self._presign)
+        return _answer(page)._replace(about=_about(row))
 
     def _list(self, request: HttpRequest) -> Response:
         for name in request.query:
@@ -99,6 +104,10 @@ def _key(request: HttpRequest, batch: str) -> BatchKey:
     if not asked.ID.fullmatch(batch):
         raise JobNotFoundError(f"you have no batch {batch[:64]!r}")
     return BatchKey(request.tenant, batch)
+
+
+def _about(row: BatchRow) -> dict[str, str]:
+    return {"model": row.model, "version": row.version, "batch_id": row.key.id}
 
 
 def _answer(

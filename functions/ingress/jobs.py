@@ -89,7 +89,10 @@ class JobCalls:
         """An inference call that prefers an asynchronous answer: 202, or 200 if done in time."""
         submission = _as_submission(request, model=model, version=version)
         accepted = self._jobs.submit(
-            submission, tenant=request.tenant, idempotency_key=asked.idempotency_key(request)
+            submission,
+            tenant=request.tenant,
+            principal=request.principal.name,
+            idempotency_key=asked.idempotency_key(request),
         )
         wait_s = _wait_s(preference, request)
         row = self._accepted.wait(accepted.row, wait_s=wait_s)
@@ -97,7 +100,8 @@ class JobCalls:
         headers = {"preference-applied": applied}
         answer = self._answer_now(row, request)
         if answer is not None:
-            return Response(answer.status, {**answer.headers, **headers}, answer.body)
+            told = {**answer.headers, **headers}
+            return Response(answer.status, told, answer.body, _about(row))
         return self._created(row, headers)
 
     def _create(self, request: HttpRequest, *, job_id: str | None) -> Response:
@@ -108,7 +112,11 @@ class JobCalls:
                 "PUT is idempotent by its address; send no Idempotency-Key", field="Idempotency-Key"
             )
         accepted = self._jobs.submit(
-            submission, tenant=request.tenant, job_id=job_id, idempotency_key=key
+            submission,
+            tenant=request.tenant,
+            principal=request.principal.name,
+            job_id=job_id,
+            idempotency_key=key,
         )
         return self._accepted_answer(accepted)
 
@@ -118,10 +126,12 @@ class JobCalls:
     def _created(self, row: JobRow, headers: Mapping[str, str]) -> Response:
         location = job_url(row.key.id, base_url=self._base)
         told = {"location": location, "retry-after": str(RETRY_AFTER_S), **headers}
-        return _model_response(job_page(row, base_url=self._base), 202, told)
+        page = job_page(row, base_url=self._base)
+        return _model_response(page, 202, told)._replace(about=_about(row))
 
     def _page(self, row: JobRow) -> Response:
-        return _model_response(job_page(row, base_url=self._base))
+        page = job_page(row, base_url=self._base)
+        return _model_response(page)._replace(about=_about(row))
 
     def _list(self, request: HttpRequest) -> Response:
         query = asked.known_query(request.query)
@@ -145,6 +155,10 @@ class JobCalls:
         except (UnavailableError, GoneError):
             return None  # the job is there: 503 would deny it
         return _answered(found, request) if isinstance(found, Answer) else None
+
+
+def _about(row: JobRow) -> dict[str, str]:
+    return {"model": row.model, "version": row.version, "job_id": row.key.id}
 
 
 def _model_response(

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from functions.ingress.batches import BatchCalls
 from functions.ingress.jobs import JobCalls
 from functions.ingress.protocol import SHOWN_PATH_LENGTH, ProtocolCalls
+from shared.audit import AUDIT
 from shared.errors import MethodNotAllowedError, NotFoundError, NotSupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from functions.api_gateway import HttpRequest, Response
     from functions.ingress.readiness import Readiness
+    from shared.audit import Act
     from shared.catalog import Catalog
     from shared.settings import IngressSettings
     from shared.telemetry import RequestFacts
@@ -40,6 +42,7 @@ class IngressService:
         self._settings = settings
         self._jobs = jobs
         self._batches = batches
+        self._digests = catalog.digests()
         self.protocol = ProtocolCalls(
             catalog=catalog,
             readiness=readiness,
@@ -50,16 +53,40 @@ class IngressService:
 
     def answer(self, request: HttpRequest, facts: RequestFacts) -> Response:
         """The answer to a call; raises a `LanewayError` for one that has none."""
-        del facts  # no model runs here, and no dimension is made of names in addresses
         path = request.path.rstrip("/")
         for route in _ROUTES:
             match = route.pattern.fullmatch(path)
             if match is not None and (not route.local_only or self._settings.stage == "local"):
-                return self._call(route, request, match.groupdict())
+                return self._recorded(route, request, match.groupdict(), facts)
         raise NotFoundError(
             f"nothing answers at {request.path[:SHOWN_PATH_LENGTH]!r}; GET /v2/models lists the "
             "models, and a request goes to POST /v2/models/{name}/infer"
         )
+
+    def _recorded(
+        self,
+        route: _Route,
+        request: HttpRequest,
+        parts: dict[str, str | None],
+        facts: RequestFacts,
+    ) -> Response:
+        """The answer, and what the request's line says of an act: also of one that is refused.
+
+        Names in addresses are no part of it, and make no dimension of a metric: only what was found is.
+        """
+        act = None if request.method == _GET[0] else route.act
+        if act is None:
+            return self._call(route, request, parts)
+        facts.audit = {AUDIT: act}
+        response = self._call(route, request, parts)
+        if response.about:
+            facts.audit = {AUDIT: act, **response.about, **self._digest(response.about)}
+        return response
+
+    def _digest(self, about: Mapping[str, str]) -> dict[str, str]:
+        """Of the version that the act is about, where it is served still."""
+        digest = self._digests.get((about.get("model", ""), about.get("version", "")))
+        return {} if digest is None else {"digest": digest}
 
     def _call(self, route: _Route, request: HttpRequest, parts: dict[str, str | None]) -> Response:
         if request.method not in route.methods:
@@ -89,6 +116,8 @@ class _Route(NamedTuple):
     methods: tuple[str, ...]
     answer: Callable[..., Response]
     local_only: bool = False
+    act: Act | None = None
+    """What any method but GET is, in the audit; None: it changes nothing."""
 
 
 _MODEL: Final = r"/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[^/]+))?"
@@ -103,8 +132,9 @@ def _route(
     answer: Callable[..., Response],
     *,
     local_only: bool = False,
+    act: Act | None = None,
 ) -> _Route:
-    return _Route(re.compile(pattern), methods, answer, local_only)
+    return _Route(re.compile(pattern), methods, answer, local_only, act)
 
 
 def _of_protocol(method: Callable[..., Response]) -> Callable[..., Response]:
@@ -131,7 +161,7 @@ _ROUTES: Final = (
     _route(_MODEL, _GET, _of_protocol(ProtocolCalls.model)),
     _route(rf"{_MODEL}/ready", _GET, _of_protocol(ProtocolCalls.model_ready)),
     _route(rf"{_MODEL}/config", _GET, _of_protocol(ProtocolCalls.config)),
-    _route(rf"{_MODEL}/infer", _POST, _of_protocol(ProtocolCalls.infer)),
+    _route(rf"{_MODEL}/infer", _POST, _of_protocol(ProtocolCalls.infer), act="submit"),
     _route(rf"{_MODEL}/stats", _GET, _of_protocol(ProtocolCalls.not_supported)),
     _route(rf"{_MODEL}/trace/setting", _GET_POST, _of_protocol(ProtocolCalls.not_supported)),
     _route(r"/v2/repository(?:/[^/]+)?/index", _POST, _of_protocol(ProtocolCalls.index)),
@@ -144,15 +174,15 @@ _ROUTES: Final = (
         _GET_POST,
         _of_protocol(ProtocolCalls.not_supported),
     ),
-    _route(r"/v2/jobs", _GET_POST, _of_jobs(JobCalls.collection)),
-    _route(_JOB, ("GET", "PUT"), _of_jobs(JobCalls.job)),
-    _route(rf"{_JOB}/cancel", _POST, _of_jobs(JobCalls.cancel)),
+    _route(r"/v2/jobs", _GET_POST, _of_jobs(JobCalls.collection), act="submit"),
+    _route(_JOB, ("GET", "PUT"), _of_jobs(JobCalls.job), act="submit"),
+    _route(rf"{_JOB}/cancel", _POST, _of_jobs(JobCalls.cancel), act="cancel"),
     _route(rf"{_JOB}/result", _GET, _of_jobs(JobCalls.result)),
-    _route(r"/v2/uploads", _POST, _of_jobs(JobCalls.upload)),
-    _route(r"/v2/batches", _GET_POST, _of_batches(BatchCalls.collection)),
+    _route(r"/v2/uploads", _POST, _of_jobs(JobCalls.upload), act="upload"),
+    _route(r"/v2/batches", _GET_POST, _of_batches(BatchCalls.collection), act="submit"),
     _route(_BATCH, _GET, _of_batches(BatchCalls.batch)),
-    _route(rf"{_BATCH}/cancel", _POST, _of_batches(BatchCalls.cancel)),
-    _route(rf"{_BATCH}/retry", _POST, _of_batches(BatchCalls.retry)),
+    _route(rf"{_BATCH}/cancel", _POST, _of_batches(BatchCalls.cancel), act="cancel"),
+    _route(rf"{_BATCH}/retry", _POST, _of_batches(BatchCalls.retry), act="retry"),
     _route(r"/openapi\.json", _GET, _of_protocol(ProtocolCalls.openapi), local_only=True),
     _route(r"/docs", _GET, _of_protocol(ProtocolCalls.docs), local_only=True),
 )

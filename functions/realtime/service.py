@@ -12,6 +12,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 from functions.api_gateway import JSON_HEADERS, HttpRequest, Response, serve
+from shared.audit import AUDIT, INFER
 from shared.catalog import infer_routes
 from shared.errors import LanewayError, ModelNotFoundError
 from shared.inference.encoder import encode
@@ -63,6 +64,7 @@ def make_handler(
         stage=settings.stage,
         pool=settings.pool,
         log_level=settings.log_level,
+        act=INFER,
     )
     service = RealtimeService(settings, catalog=catalog, package=package, memory_mib=memory_mib)
     for name, reason in service.check_defaults().items():
@@ -127,6 +129,9 @@ class RealtimeService:
         self._routes = {
             route: model for model in catalog.models.values() for route in infer_routes(model.name)
         }
+        self._records = {
+            digest: {AUDIT: INFER, "digest": digest} for digest in catalog.digests().values()
+        }
         self._defaults = self._defaults_in_budget()
 
     def answer(self, request: HttpRequest, facts: RequestFacts) -> Response:
@@ -142,6 +147,7 @@ class RealtimeService:
         facts.model = model.name
         version = model.version(request.path_parameters.get("version"))
         facts.version = version.version
+        facts.audit = self._records[version.digest]
         served = self._sessions.get(model.name, version.version)
         header, tails, facts.model_ms = self._infer(served, request, deadline_s)
         accepted = request.headers.get("accept-encoding")
