@@ -68,6 +68,11 @@ class Principal:
         if not self.may_some(scope):
             raise _forbidden(scope, None)
 
+    def require_any(self) -> None:
+        """Refuse with `ForbiddenError` a caller without a single scope."""
+        if not self.scopes:
+            raise _forbidden(f"{', '.join(SCOPES[:-1])} or {ADMIN}", None)
+
 
 def _forbidden(scope: str, model: str | None) -> ForbiddenError:
     wanted = scope if model is None else f"{scope} or {scope}:{model}"

@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness.packages import BUILD, ROOT
+from shared.principal import DEFAULT_SCOPES, Principal, read_scopes, write_verdict
 
+_VERDICT = write_verdict(
+    Principal("default", "key:0123456789abcdef", read_scopes(DEFAULT_SCOPES)),
+    key_id="0123456789abcdef",
+)
 _NUMPY_NAMES = {"FP32": "float32", "FP64": "float64", "INT64": "int64"}
 
 
@@ -53,7 +58,7 @@ def infer_event(model: str, request: dict[str, Any], *, version: str | None = No
         "requestContext": {
             "accountId": "123456789012",
             "apiId": "bench",
-            "authorizer": {"lambda": {"tenant": "default", "key_id": "bench"}},
+            "authorizer": {"lambda": _VERDICT},
             "domainName": "bench.execute-api.eu-west-1.amazonaws.com",
             "domainPrefix": "bench",
             "http": {

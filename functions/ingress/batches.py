@@ -13,6 +13,7 @@ from shared.errors import InvalidRequestError, JobNotFoundError
 from shared.jobs.batches.page import batch_list, batch_page
 from shared.jobs.submission import job_refusal
 from shared.limits import PRESIGNED_S_MAX
+from shared.principal import READ, SUBMIT
 from shared.results.batches import BatchKey
 from shared.schema.batch import BatchSubmission
 from shared.schema.wire import JSON_TYPE, parse_json
@@ -44,8 +45,10 @@ class BatchCalls:
         """`POST /v2/batches` and `GET /v2/batches`."""
         if request.method == "GET":
             return self._list(request)
+        submission = _read(request)
+        request.principal.require(SUBMIT, submission.model)
         accepted = self._batches.submit(
-            _read(request),
+            submission,
             tenant=request.tenant,
             principal=request.principal.name,
             idempotency_key=asked.idempotency_key(request),
@@ -54,17 +57,27 @@ class BatchCalls:
 
     def batch(self, request: HttpRequest, batch: str) -> Response:
         """`GET /v2/batches/{id}`."""
-        return self._page(self._batches.get(_key(request, batch)))
+        return self._page(self._found(request, batch, READ))
 
     def cancel(self, request: HttpRequest, batch: str) -> Response:
         """`POST /v2/batches/{id}/cancel`."""
+        if not request.principal.may(SUBMIT):
+            self._found(request, batch, SUBMIT)
         return self._page(self._batches.cancel(_key(request, batch)))
 
     def retry(self, request: HttpRequest, batch: str) -> Response:
         """`POST /v2/batches/{id}/retry`: a new batch of the lines that failed."""
+        if not request.principal.may(SUBMIT):
+            self._found(request, batch, SUBMIT)
         return self._accepted(
             self._batches.retry(_key(request, batch), principal=request.principal.name)
         )
+
+    def _found(self, request: HttpRequest, batch: str, scope: str) -> BatchRow:
+        """The caller's batch; raises `ForbiddenError` for one of a model that the scope is not for."""
+        row = self._batches.get(_key(request, batch))
+        request.principal.require(scope, row.model)
+        return row
 
     def _accepted(self, accepted: AcceptedBatch) -> Response:
         if not accepted.created:
@@ -79,6 +92,7 @@ class BatchCalls:
         return _answer(page)._replace(about=_about(row))
 
     def _list(self, request: HttpRequest) -> Response:
+        request.principal.require(READ)
         for name in request.query:
             if name not in _QUERY:
                 raise InvalidRequestError(

@@ -18,6 +18,7 @@ from shared.jobs.ask import AcceptedJobs, Answer, Elsewhere
 from shared.jobs.page import iso_time, job_list, job_page, job_url
 from shared.jobs.submission import Submission, read_submission
 from shared.limits import DECODED_BODY_BYTES_MAX, PREFER_WAIT_S_MAX
+from shared.principal import READ, SUBMIT
 from shared.results.rows import JobKey
 from shared.schema import wire
 from shared.schema.compression import inflate
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from shared.jobs.submit import Accepted, Jobs
+    from shared.limiting.gate import Gate
     from shared.results.rows import JobFailure, JobRow
 
 ANSWER_MARGIN_MS: Final = 1000
@@ -39,10 +41,13 @@ ANSWER_MARGIN_MS: Final = 1000
 class JobCalls:
     """The calls about jobs. `public_url` is the base of the addresses in answers."""
 
-    def __init__(self, jobs: Jobs, accepted: AcceptedJobs, *, public_url: str) -> None:
+    def __init__(
+        self, jobs: Jobs, accepted: AcceptedJobs, *, public_url: str, gate: Gate | None = None
+    ) -> None:
         self._jobs = jobs
         self._accepted = accepted
         self._base = public_url
+        self._gate = gate
 
     def collection(self, request: HttpRequest) -> Response:
         """`POST /v2/jobs` and `GET /v2/jobs`."""
@@ -54,15 +59,17 @@ class JobCalls:
         """`PUT /v2/jobs/{id}` and `GET /v2/jobs/{id}`."""
         if request.method == "PUT":
             return self._create(request, job_id=asked.chosen_id(job))
-        return self._page(self._accepted.get(_key(request, job)))
+        return self._page(self._found(request, job, READ))
 
     def cancel(self, request: HttpRequest, job: str) -> Response:
         """`POST /v2/jobs/{id}/cancel`."""
+        if not request.principal.may(SUBMIT):
+            self._found(request, job, SUBMIT)
         return self._page(self._accepted.cancel(_key(request, job)))
 
     def result(self, request: HttpRequest, job: str) -> Response:
         """`GET /v2/jobs/{id}/result`."""
-        row = self._accepted.get(_key(request, job))
+        row = self._found(request, job, READ)
         if row.failure is not None:
             return _failed(row.failure, request)
         found = self._accepted.result(row)
@@ -93,6 +100,7 @@ class JobCalls:
             tenant=request.tenant,
             principal=request.principal.name,
             idempotency_key=asked.idempotency_key(request),
+            jobs_max=self._jobs_max(request),
         )
         wait_s = _wait_s(preference, request)
         row = self._accepted.wait(accepted.row, wait_s=wait_s)
@@ -104,8 +112,15 @@ class JobCalls:
             return Response(answer.status, told, answer.body, _about(row))
         return self._created(row, headers)
 
+    def _found(self, request: HttpRequest, job: str, scope: str) -> JobRow:
+        """The caller's job; raises `ForbiddenError` for one of a model that the scope is not for."""
+        row = self._accepted.get(_key(request, job))
+        request.principal.require(scope, row.model)
+        return row
+
     def _create(self, request: HttpRequest, *, job_id: str | None) -> Response:
         submission = read_submission(_decoded(request))
+        request.principal.require(SUBMIT, submission.model)
         key = asked.idempotency_key(request)
         if job_id is not None and key is not None:
             raise InvalidRequestError(
@@ -117,8 +132,14 @@ class JobCalls:
             principal=request.principal.name,
             job_id=job_id,
             idempotency_key=key,
+            jobs_max=self._jobs_max(request),
         )
         return self._accepted_answer(accepted)
+
+    def _jobs_max(self, request: HttpRequest) -> int | None:
+        """How many unfinished jobs the caller's tenant may have."""
+        limits = None if self._gate is None else self._gate.limits(request.principal.limits)
+        return None if limits is None else limits.concurrent_jobs
 
     def _accepted_answer(self, accepted: Accepted) -> Response:
         return self._created(accepted.row, {}) if accepted.created else self._page(accepted.row)
@@ -135,6 +156,7 @@ class JobCalls:
 
     def _list(self, request: HttpRequest) -> Response:
         query = asked.known_query(request.query)
+        request.principal.require(READ, query.get("model"))
         page = self._accepted.list(
             request.tenant,
             cursor=query.get("cursor"),

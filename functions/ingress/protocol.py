@@ -16,6 +16,7 @@ from shared.errors import (
     NotSupportedError,
     UnsupportedClassError,
 )
+from shared.principal import SUBMIT
 from shared.schema.docs_page import docs_headers, docs_html
 from shared.schema.prefer import read_prefer
 
@@ -98,6 +99,7 @@ class ProtocolCalls:
         """Inference on the spot has its own routes: here is what prefers otherwise, or has none."""
         preference = read_prefer(request.headers.get("prefer"))
         if preference is not None:
+            request.principal.require(SUBMIT, model)
             return self._jobs().infer(request, preference, model=model, version=version)
         found, _served = self._catalog.find(model, version)
         reason = why_not_realtime(found)

@@ -13,6 +13,7 @@ from functions.ingress.jobs import JobCalls
 from functions.ingress.protocol import SHOWN_PATH_LENGTH, ProtocolCalls
 from shared.audit import AUDIT
 from shared.errors import MethodNotAllowedError, NotFoundError, NotSupportedError
+from shared.schema.scopes import ANY, NEEDED, NONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from functions.ingress.readiness import Readiness
     from shared.audit import Act
     from shared.catalog import Catalog
+    from shared.principal import Principal
     from shared.settings import IngressSettings
     from shared.telemetry import RequestFacts
 
@@ -94,6 +96,7 @@ class IngressService:
             raise MethodNotAllowedError(
                 f"{request.method[:20]} is not allowed here; use {allow}", allow=allow
             )
+        _check_scope(request.principal, route.needed.get(request.method, NONE))
         return route.answer(self, request, **parts)
 
     @property
@@ -111,6 +114,14 @@ class IngressService:
         return self._batches
 
 
+def _check_scope(principal: Principal, needed: str) -> None:
+    """Refuse a caller who may not make this call for any model; what it is about is asked where it is read."""
+    if needed == ANY:
+        principal.require_any()
+    elif needed != NONE:
+        principal.require_some(needed)
+
+
 class _Route(NamedTuple):
     pattern: re.Pattern[str]
     methods: tuple[str, ...]
@@ -118,6 +129,8 @@ class _Route(NamedTuple):
     local_only: bool = False
     act: Act | None = None
     """What any method but GET is, in the audit; None: it changes nothing."""
+    needed: Mapping[str, str] = {}
+    """Which scope a caller must have, by method."""
 
 
 _MODEL: Final = r"/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[^/]+))?"
@@ -133,8 +146,9 @@ def _route(
     *,
     local_only: bool = False,
     act: Act | None = None,
+    needed: Mapping[str, str] | None = None,
 ) -> _Route:
-    return _Route(re.compile(pattern), methods, answer, local_only, act)
+    return _Route(re.compile(pattern), methods, answer, local_only, act, needed or {})
 
 
 def _of_protocol(method: Callable[..., Response]) -> Callable[..., Response]:
@@ -156,15 +170,36 @@ _ROUTES: Final = (
     _route(r"/v2", _GET, _of_protocol(ProtocolCalls.server)),
     _route(r"/v2/health/live", _GET, _of_protocol(ProtocolCalls.live)),
     _route(r"/v2/health/ready", _GET, _of_protocol(ProtocolCalls.ready)),
-    _route(r"/v2/models", _GET, _of_protocol(ProtocolCalls.models)),
+    _route(r"/v2/models", _GET, _of_protocol(ProtocolCalls.models), needed=NEEDED["/v2/models"]),
     _route(r"/v2/models/stats", _GET, _of_protocol(ProtocolCalls.not_supported)),
-    _route(_MODEL, _GET, _of_protocol(ProtocolCalls.model)),
-    _route(rf"{_MODEL}/ready", _GET, _of_protocol(ProtocolCalls.model_ready)),
-    _route(rf"{_MODEL}/config", _GET, _of_protocol(ProtocolCalls.config)),
-    _route(rf"{_MODEL}/infer", _POST, _of_protocol(ProtocolCalls.infer), act="submit"),
+    _route(_MODEL, _GET, _of_protocol(ProtocolCalls.model), needed=NEEDED["/v2/models/{model}"]),
+    _route(
+        rf"{_MODEL}/ready",
+        _GET,
+        _of_protocol(ProtocolCalls.model_ready),
+        needed=NEEDED["/v2/models/{model}/ready"],
+    ),
+    _route(
+        rf"{_MODEL}/config",
+        _GET,
+        _of_protocol(ProtocolCalls.config),
+        needed=NEEDED["/v2/models/{model}/config"],
+    ),
+    _route(
+        rf"{_MODEL}/infer",
+        _POST,
+        _of_protocol(ProtocolCalls.infer),
+        act="submit",
+        needed={"POST": ANY},
+    ),
     _route(rf"{_MODEL}/stats", _GET, _of_protocol(ProtocolCalls.not_supported)),
     _route(rf"{_MODEL}/trace/setting", _GET_POST, _of_protocol(ProtocolCalls.not_supported)),
-    _route(r"/v2/repository(?:/[^/]+)?/index", _POST, _of_protocol(ProtocolCalls.index)),
+    _route(
+        r"/v2/repository(?:/[^/]+)?/index",
+        _POST,
+        _of_protocol(ProtocolCalls.index),
+        needed=NEEDED["/v2/repository/index"],
+    ),
     _route(
         r"/v2/repository/models/[^/]+/(?:un)?load", _POST, _of_protocol(ProtocolCalls.not_supported)
     ),
@@ -174,15 +209,51 @@ _ROUTES: Final = (
         _GET_POST,
         _of_protocol(ProtocolCalls.not_supported),
     ),
-    _route(r"/v2/jobs", _GET_POST, _of_jobs(JobCalls.collection), act="submit"),
-    _route(_JOB, ("GET", "PUT"), _of_jobs(JobCalls.job), act="submit"),
-    _route(rf"{_JOB}/cancel", _POST, _of_jobs(JobCalls.cancel), act="cancel"),
-    _route(rf"{_JOB}/result", _GET, _of_jobs(JobCalls.result)),
-    _route(r"/v2/uploads", _POST, _of_jobs(JobCalls.upload), act="upload"),
-    _route(r"/v2/batches", _GET_POST, _of_batches(BatchCalls.collection), act="submit"),
-    _route(_BATCH, _GET, _of_batches(BatchCalls.batch)),
-    _route(rf"{_BATCH}/cancel", _POST, _of_batches(BatchCalls.cancel), act="cancel"),
-    _route(rf"{_BATCH}/retry", _POST, _of_batches(BatchCalls.retry), act="retry"),
+    _route(
+        r"/v2/jobs",
+        _GET_POST,
+        _of_jobs(JobCalls.collection),
+        act="submit",
+        needed=NEEDED["/v2/jobs"],
+    ),
+    _route(
+        _JOB, ("GET", "PUT"), _of_jobs(JobCalls.job), act="submit", needed=NEEDED["/v2/jobs/{id}"]
+    ),
+    _route(
+        rf"{_JOB}/cancel",
+        _POST,
+        _of_jobs(JobCalls.cancel),
+        act="cancel",
+        needed=NEEDED["/v2/jobs/{id}/cancel"],
+    ),
+    _route(
+        rf"{_JOB}/result", _GET, _of_jobs(JobCalls.result), needed=NEEDED["/v2/jobs/{id}/result"]
+    ),
+    _route(
+        r"/v2/uploads", _POST, _of_jobs(JobCalls.upload), act="upload", needed=NEEDED["/v2/uploads"]
+    ),
+    _route(
+        r"/v2/batches",
+        _GET_POST,
+        _of_batches(BatchCalls.collection),
+        act="submit",
+        needed=NEEDED["/v2/batches"],
+    ),
+    _route(_BATCH, _GET, _of_batches(BatchCalls.batch), needed=NEEDED["/v2/batches/{id}"]),
+    _route(
+        rf"{_BATCH}/cancel",
+        _POST,
+        _of_batches(BatchCalls.cancel),
+        act="cancel",
+        needed=NEEDED["/v2/batches/{id}/cancel"],
+    ),
+    _route(
+        rf"{_BATCH}/retry",
+        _POST,
+        _of_batches(BatchCalls.retry),
+        act="retry",
+        needed=NEEDED["/v2/batches/{id}/retry"],
+    ),
     _route(r"/openapi\.json", _GET, _of_protocol(ProtocolCalls.openapi), local_only=True),
     _route(r"/docs", _GET, _of_protocol(ProtocolCalls.docs), local_only=True),
 )

@@ -48,6 +48,11 @@ class BatchSubmission(JobModel):
     window: Window | None = None
     """Hours of the day in UTC, `22:00-06:00`, in which chunks of it may begin."""
 
+    @property
+    def model(self) -> str:
+        """Whom every line asks."""
+        return self.endpoint.split("/")[3]
+
     @model_validator(mode="after")
     def _has_a_zone_and_a_window(self) -> Self:
         if self.not_before is not None and self.not_before.tzinfo is None:

@@ -16,6 +16,7 @@ import tritonclient.http as triton
 import tritonclient.http.aio as triton_aio
 
 from cli.testing import start_service
+from shared.principal import DEFAULT_SCOPES, Principal, read_scopes, write_verdict
 from tests.fixtures.small_models import write_repository
 
 HERE = Path(__file__).parent
@@ -29,7 +30,10 @@ EDGE = {
     "x-forwarded-proto": "https",
     "x-api-key": "lw_recorded",
 }
-CALLER = {"tenant": "acme", "key_id": "0123456789abcdef"}
+KEY_ID = "0123456789abcdef"
+CALLER = write_verdict(
+    Principal("acme", f"key:{KEY_ID}", read_scopes(DEFAULT_SCOPES)), key_id=KEY_ID
+)
 
 
 def main() -> None:

@@ -47,7 +47,7 @@ def service(package, **changes):
     )
 
 
-def infer_event(model, version=None):
+def infer_event(model, version=None, scopes="infer"):
     parts = f"/versions/{version}" if version else ""
     template = "/versions/{version}" if version else ""
     tensor = {"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}
@@ -56,7 +56,12 @@ def infer_event(model, version=None):
         "rawPath": f"/v2/models/{model}{parts}/infer",
         "headers": {"content-type": "application/json"},
         "pathParameters": {"version": version} if version else None,
-        "requestContext": {"http": {"method": "POST"}, "requestId": "r", "stage": "$default"},
+        "requestContext": {
+            "authorizer": {"lambda": {"tenant": "acme", "principal": "key:k", "scopes": scopes}},
+            "http": {"method": "POST"},
+            "requestId": "r",
+            "stage": "$default",
+        },
         "body": json.dumps({"inputs": [tensor]}),
         "isBase64Encoded": False,
     }
@@ -118,6 +123,28 @@ def test_a_probe_of_a_model_loads_it(package):
     assert "missing" in answer["failed"]["scale/2"]
 
 
+@pytest.mark.parametrize("scopes", ["infer", "infer:scale", "admin", "admin:scale", "read infer"])
+def test_a_caller_with_the_scope_for_the_model_is_answered(package, scopes):
+    handler = make_handler(settings(), catalog=catalog(package), package=package)
+    assert handler(infer_event("scale", scopes=scopes), CONTEXT)["statusCode"] == 200
+
+
+@pytest.mark.parametrize("scopes", ["", "read submit", "infer:shout", "infer:scales", "nonsense"])
+def test_a_caller_without_it_is_refused_with_the_scopes_name(package, scopes):
+    handler = make_handler(settings(), catalog=catalog(package), package=package)
+    answer = handler(infer_event("scale", scopes=scopes), CONTEXT)
+    body = json.loads(answer["body"])
+    assert (answer["statusCode"], body["code"]) == (403, "forbidden")
+    assert "infer or infer:scale" in body["error"]
+
+
+def test_a_call_that_no_authorizer_saw_is_refused(package):
+    handler = make_handler(settings(), catalog=catalog(package), package=package)
+    event = infer_event("scale")
+    del event["requestContext"]["authorizer"]
+    assert handler(event, CONTEXT)["statusCode"] == 403
+
+
 class Invoked:
     """Answers every Invoke alike and keeps what it was told."""
 
@@ -132,7 +159,6 @@ class Invoked:
 def async_event(**members):
     event = infer_event("scale") | members
     event["headers"] = {"prefer": "respond-async"}
-    event["requestContext"]["authorizer"] = {"lambda": {"tenant": "acme", "key_id": "k"}}
     return event
 
 
