@@ -22,7 +22,7 @@ export CDK_DISABLE_CLI_TELEMETRY := true
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup dev check test test-faults synth deploy destroy bench lock environment
+.PHONY: help setup dev check test test-faults synth deploy destroy bench load lock environment
 
 help: ## list the verbs
 	@awk -F ' *## ' '/^[a-z-]+:.*## / {split($$1, verb, ":"); printf "  make %-11s %s\n", verb[1], $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ destroy: setup ## remove a stage and its data from your AWS account: make destro
 
 bench: setup ## measure the speed bars, as ratios in one run
 	$(BIN)/python -m benchmarks
+
+load: setup ## hold an arrival rate, and ten times that rate, against the handlers
+	$(BIN)/python -m benchmarks.load
 
 lock: environment ## lock what pyproject.toml and the layers ask for: make lock [UPGRADE=1]
 	$(COMPILE) --all-extras --group dev --group bench --output-file requirements/dev.txt pyproject.toml
