@@ -16,6 +16,11 @@ from botocore.config import Config
 
 from cli.testing.lambdas import REGION
 from shared.keys_dynamodb import DynamoKeyStore
+from shared.limiting.counters_dynamodb import DynamoCounters
+from shared.limiting.gate import Gate
+from shared.limiting.tenants import DynamoTenantStore
+from shared.limiting.tenants import table_definition as tenants_definition
+from shared.limiting.usage_table import table_definition as usage_definition
 from shared.results.batches_table import table_definition as batches_definition
 from shared.results.table import table_definition
 from shared.routing.lane import GPU, queues_of
@@ -42,6 +47,8 @@ class Resources:
     s3: S3Client = field(repr=False)
     sqs: SQSClient = field(repr=False)
     keys: DynamoKeyStore = field(repr=False)
+    tenants: DynamoTenantStore = field(repr=False)
+    usage_table: str
     jobs_table: str
     bucket: str
     queues: dict[str, dict[str, str]]
@@ -53,6 +60,10 @@ class Resources:
     finish_queue: str
     control_dead_letters: str
     """Of the two queues above."""
+
+    def gate(self) -> Gate:
+        """Who refuses calls past their tenants' limits, in one function."""
+        return Gate(lambda: DynamoCounters(self.dynamodb, table=self.usage_table))
 
 
 def make_resources(
@@ -74,6 +85,8 @@ def make_resources(
     sqs: SQSClient = boto3.client("sqs", region_name=REGION)
     dynamodb.create_table(**table_definition(f"{name}-jobs"))
     dynamodb.create_table(**batches_definition(f"{name}-batches"))
+    dynamodb.create_table(**tenants_definition(f"{name}-tenants"))
+    dynamodb.create_table(**usage_definition(f"{name}-usage"))
     s3.create_bucket(Bucket=name)
     queues: dict[str, dict[str, str]] = {}
     dead_letters: dict[str, dict[str, str]] = {}
@@ -87,6 +100,8 @@ def make_resources(
         s3=s3,
         sqs=sqs,
         keys=_make_keys(dynamodb, f"{name}-keys"),
+        tenants=DynamoTenantStore(dynamodb, table=f"{name}-tenants"),
+        usage_table=f"{name}-usage",
         jobs_table=f"{name}-jobs",
         bucket=name,
         queues=queues,

@@ -6,6 +6,7 @@ import json
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from secrets import token_hex
@@ -25,11 +26,13 @@ from cli.testing.server import listen
 from cli.testing.workers import drain, make_sources, working
 from shared.catalog import infer_routes, parse_catalog
 from shared.keys import API_KEY_HEADER, create_key
+from shared.limiting.tenants import limits_of
 from shared.repository import compile_catalog, read_repository
 from shared.routing.lane import GPU
 from shared.schema.compile import export_validators
 from shared.schema.examples import golden_requests
 from shared.schema.openapi import build_openapi
+from shared.schema.tenants import NO_LIMITS
 from shared.settings import IngressSettings, PoolAlias, RealtimeSettings
 from shared.telemetry import Telemetry
 
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from cli.testing.event_source import EventSource
     from shared.catalog import Catalog
     from shared.keys_dynamodb import DynamoKeyStore
+    from shared.limiting.gate import Gate
     from shared.repository import Repository
 
 STAGE: Final = "local"
@@ -154,14 +158,23 @@ def _deploy(
     routes: dict[str, LocalFunction] = {}
     for pool in resources.queues:
         catalog = _catalog(repository, pool=pool)
-        function = _realtime(repository, pool, catalog=catalog, package=package, lambdas=lambdas)
+        handler = _realtime(
+            pool, catalog=catalog, package=package, lambdas=lambdas, gate=resources.gate()
+        )
+        spec = repository.pools[pool]
+        function = LocalFunction(
+            f"laneway-{STAGE}-{pool}-realtime",
+            handler,
+            timeout_s=spec.timeout_s,
+            memory_mib=spec.memory_mib,
+        )
         lambdas.add(function)
         routes |= dict.fromkeys(_realtime_routes(catalog), function)
     ingress = _ingress(repository, package=package, resources=resources, lambdas=lambdas)
     lambdas.add(ingress)
     routes |= dict.fromkeys(("$default", *_OPEN_ROUTES), ingress)
     return Gateway(
-        authorizer=lambdas.add(_authorizer(resources.keys)),
+        authorizer=lambdas.add(_authorizer(resources)),
         routes=routes,
         open_routes=frozenset(_OPEN_ROUTES),
     )
@@ -183,21 +196,14 @@ def _realtime_routes(catalog: Catalog) -> list[str]:
 
 
 def _realtime(
-    repository: Repository, pool: str, *, catalog: Catalog, package: Path, lambdas: LocalLambda
-) -> LocalFunction:
-    spec = repository.pools[pool]
-    make_handler = _function("realtime.service").make_handler
-    handler = make_handler(
+    pool: str, *, catalog: Catalog, package: Path, lambdas: LocalLambda, gate: Gate
+) -> Any:
+    return _function("realtime.service").make_handler(
         RealtimeSettings(stage=STAGE, pool=pool, ingress_function=_INGRESS),
         catalog=catalog,
         package=package,
         lambda_client=lambdas,
-    )
-    return LocalFunction(
-        f"laneway-{STAGE}-{pool}-realtime",
-        handler,
-        timeout_s=spec.timeout_s,
-        memory_mib=spec.memory_mib,
+        gate=gate,
     )
 
 
@@ -225,16 +231,17 @@ def _ingress(
     )
     assembly = _function("ingress.assembly")
     clients = assembly.Clients(resources.dynamodb, resources.s3, resources.sqs)
+    gate = resources.gate()
     service = _function("ingress.service").IngressService(
         settings,
         catalog=catalog,
         readiness=readiness,
         package=package,
-        jobs=assembly.make_jobs(settings, catalog=catalog, connect=lambda: clients),
+        jobs=assembly.make_jobs(settings, catalog=catalog, connect=lambda: clients, gate=gate),
         batches=assembly.make_batches(settings, catalog=catalog, connect=lambda: clients),
     )
     telemetry = Telemetry(service="laneway-ingress", stage=STAGE, pool="ingress")
-    handler = assembly.make_handler(service, telemetry=telemetry)
+    handler = assembly.make_handler(service, telemetry=telemetry, gate=gate)
     return LocalFunction(_INGRESS, handler, timeout_s=_INGRESS_TIMEOUT_S, environments=64)
 
 
@@ -258,9 +265,12 @@ def ingress_settings(resources: Resources) -> IngressSettings:
     )
 
 
-def _authorizer(keys: DynamoKeyStore) -> LocalFunction:
-    make_handler = _function("authorizer.authorize").make_handler
-    handler = make_handler(keys=keys, logger=Logger(service="laneway-authorizer"))
+def _authorizer(resources: Resources) -> LocalFunction:
+    handler = _function("authorizer.authorize").make_handler(
+        keys=resources.keys,
+        limits_of=partial(limits_of, resources.tenants, defaults=NO_LIMITS),
+        logger=Logger(service="laneway-authorizer"),
+    )
     return LocalFunction(f"laneway-{STAGE}-authorizer", handler)
 
 
