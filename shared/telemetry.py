@@ -21,6 +21,7 @@ from shared.audit import AUDIT, DENIED, DENIED_STATUSES
 from shared.lines import LineForm
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Iterator, Mapping
 
     from aws_lambda_powertools import Logger
@@ -97,6 +98,13 @@ class Telemetry:
         from shared.log_lines import make_logger  # noqa: PLC0415 - most environments never need it
 
         return make_logger(self._service, self._log_level)
+
+    @cached_property
+    def _logger(self) -> logging.Logger:
+        """The one behind `logger`, for records that are complete lines."""
+        import logging  # noqa: PLC0415 - as above
+
+        return logging.getLogger(self.logger.name)
 
     def request(self, facts: RequestFacts, context: Any) -> None:
         """Write the request's line; at every log level, because the metrics are in it."""

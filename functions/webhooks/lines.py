@@ -28,6 +28,7 @@ class WebhookLines:
         self._telemetry = Telemetry(
             service=SERVICE, stage=stage, pool="webhooks", log_level=log_level
         )
+        self._logger = logging.getLogger(self._telemetry.logger.name)
 
     def attempt(self, attempt: Attempt, *, message_id: str, context: Any) -> None:
         """What happened to one message."""
@@ -57,7 +58,7 @@ class WebhookLines:
                 ],
             },
         }
-        logging.getLogger(SERVICE).handle(record)
+        self._logger.handle(record)
 
     def failure(self, error: Exception, *, message_id: str, context: Any) -> None:
         """A failure of ours: types and frames, without the messages."""
