@@ -41,6 +41,7 @@ SUBCOMMANDS: Final = {
     "batches": Subcommand("batches", "app", "Run a model over a file of lines."),
     "dlq": Subcommand("dlq", "app", "List, show and redrive dead letters."),
     "keys": Subcommand("keys", "app", "Create, list and revoke API keys of a stage."),
+    "tenants": Subcommand("tenants", "app", "List, show and set the limits of tenants."),
     "webhooks": Subcommand("webhooks", "app", "Sign the webhooks that a stage sends."),
     "erase": Subcommand("erase", "erase", "Remove all that a stage keeps of a tenant."),
     "docs": Subcommand("docs", "docs", "Serve the API's description and a page to try it."),

@@ -71,10 +71,11 @@ def write_limits(limits: TenantLimits) -> str:
 def merged(defaults: TenantLimits, row: Mapping[str, float | None]) -> TenantLimits:
     """A tenant's limits: a member of its row wins, None lifts the stage's; raises `ValueError`.
 
-    A rate without a burst brings its own: the stage's burst belongs to the stage's rate.
+    A rate without a burst brings its own, since the stage's burst belongs to the stage's rate; a burst
+    without any rate says nothing.
     """
     members = {**asdict(defaults), **_members(row)}
-    if "requests_per_s" in row and "burst" not in row:
+    if members["requests_per_s"] is None or ("requests_per_s" in row and "burst" not in row):
         members["burst"] = None
     return TenantLimits(**members)
 
