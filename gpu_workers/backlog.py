@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     from gpu_workers.hand import Held
     from gpu_workers.rota import Rota
-    from shared.inference.batching import Stacker
     from shared.inference.pipeline import Prepared, ServedModel
+    from shared.jobs.columns import Ways
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Ready:
     """A job whose tensors wait for the device, or a chunk of a batch."""
 
@@ -30,7 +30,7 @@ class Ready:
     prepared: Prepared | None = None
     """None: a chunk, which prepares its lines itself."""
     served: ServedModel | None = None
-    stacker: Stacker | None = None
+    ways: Ways | None = None
     key: Hashable | None = None
     """What jobs of one stack have in common; None: it runs alone."""
     rows: int = 1
@@ -55,9 +55,16 @@ class Backlog:
     def add(self, items: Iterable[Ready]) -> None:
         """These may run."""
         with self._changed:
+            last: Ready | None = None
+            group: deque[Ready] = deque()
             for item in items:
-                key = item if item.key is None else item.key
-                self._groups[item.held.queue].setdefault(key, deque()).append(item)
+                if last is None or item.key is not last.key or item.key is None:
+                    key = item if item.key is None else item.key
+                    group = self._groups[item.held.queue].setdefault(key, deque())
+                elif item.held.queue != last.held.queue:
+                    group = self._groups[item.held.queue].setdefault(item.key, deque())
+                group.append(item)
+                last = item
             self._changed.notify_all()
 
     def next(self, timeout_s: float) -> Stack:

@@ -14,6 +14,7 @@ from gpu_workers.hand import Hand, Held
 from gpu_workers.outage import Outage
 from gpu_workers.rota import Rota
 from gpu_workers.settling import Settling
+from shared.jobs.columns import KnownWays
 from shared.jobs.stacking import Paces
 from shared.routing.lane import GPU_QUEUES
 
@@ -54,6 +55,7 @@ class Core:
     backlog: Backlog = field(init=False)
     settling: Settling = field(init=False)
     paces: Paces = field(default_factory=Paces)
+    ways: KnownWays = field(default_factory=KnownWays)
     again: deque[Held] = field(default_factory=deque)
     """Jobs that were tried before: each runs when nothing else is claimed, so that it can harm no other."""
     gate: Event = field(default_factory=Event)

@@ -15,10 +15,10 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from shared.errors import LanewayError, UnavailableError
-from shared.inference.batching import Stacker
 from shared.inference.deadline import WATCHDOG
+from shared.jobs.columns import write_endings
 from shared.jobs.delivery import Retry, jitter_s
-from shared.jobs.steps import Ran, endings, load_inputs, prepare_all, run_stack, use_model
+from shared.jobs.steps import Ran, load_inputs, prepare_all, run_stack, use_model
 from shared.jobs.taking import Taking
 from shared.jobs.work import Lease, Trouble, Work
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gpu_workers.hand import Held
     from shared.inference.deadline import Watch
     from shared.inference.pipeline import ServedModel
+    from shared.jobs.columns import Ways
 
 PUBLISH_AHEAD: Final = 3
 """Stacks that have run and wait to be published, before the device waits for that."""
@@ -47,6 +48,7 @@ class Done(NamedTuple):
 
     held: list[Held]
     served: ServedModel
+    ways: Ways
     ran: Ran
 
 
@@ -130,7 +132,7 @@ class Device:
             self._run_chunk(first.held)
         elif self._is_late(held):
             core.settling.hand_back(held)
-        elif first.served is not None and first.stacker is not None:
+        elif first.served is not None and first.ways is not None:
             members = [
                 (item.held.work, item.prepared)
                 for item in stack
@@ -138,7 +140,7 @@ class Device:
             ]
             started_s = time.monotonic()
             with self._running(held):
-                ran = run_stack(core.worker, first.stacker, members, until_s=math.inf)
+                ran = run_stack(core.worker, first.ways.stacker, members, until_s=math.inf)
             self.busy.add(time.monotonic() - started_s)
             if self._was_stopped(ran):
                 core.settling.hand_back(held)
@@ -148,7 +150,7 @@ class Device:
                 for item in stack:
                     self._run_stack([item])
             else:
-                self.done.put(Done(held, first.served, ran))
+                self.done.put(Done(held, first.served, first.ways, ran))
 
     def _is_late(self, held: Sequence[Held]) -> bool:
         """Whether a run would not end before the worker must."""
@@ -225,15 +227,16 @@ class Device:
             if not ready:
                 core.settling.fail([(held, error) for _, error in (*failed, *refused)])
                 return
+            ways = core.ways.of(core.worker.catalog.model(served.name), served)
             started_s = time.monotonic()
             with self._running([held]):
-                ran = run_stack(core.worker, Stacker(served, rows_max=1), ready, until_s=math.inf)
+                ran = run_stack(core.worker, ways.stacker, ready, until_s=math.inf)
             self.busy.add(time.monotonic() - started_s)
             if self._was_stopped(ran):
                 core.settling.hand_back([held])
             else:
                 core.paces.note(work.model, ran.took_s)
-                publish(core, Done([held], served, ran), nullcontext())
+                publish(core, Done([held], served, ways, ran), nullcontext())
 
     def _was_stopped(self, ran: Ran) -> bool:
         return self._stopped.is_set() and isinstance(ran.outputs, LanewayError)
@@ -268,7 +271,7 @@ def publish(core: Core, done: Done, answering: AbstractContextManager[object]) -
         core.settling.fail([(held, ran.outputs) for held in done.held])
         return
     with answering:
-        ended = endings(core.worker, done.served, ran)
+        ended = write_endings(core.worker, done.served, done.ways.bulk, ran)
     core.settling.publish(
         [(held, ending) for held, (_, ending) in zip(done.held, ended, strict=True)]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from threading import Condition
 from typing import TYPE_CHECKING
@@ -51,6 +52,9 @@ class Hand:
     def __init__(self, *, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self._held: dict[Held, None] = {}
+        self._waiting: Counter[str] = Counter()
+        """By queue, of those that have not begun to run."""
+        self._bytes = 0
         self._changed = Condition()
 
     def __len__(self) -> int:
@@ -59,13 +63,17 @@ class Hand:
     def take(self, held: Iterable[Held]) -> None:
         """These are in hand now."""
         with self._changed:
-            self._held.update(dict.fromkeys(held))
+            for item in held:
+                self._held[item] = None
+                self._waiting[item.queue] += 1
 
     def drop(self, held: Iterable[Held]) -> None:
         """These are not any more; their models may go."""
         with self._changed:
             for item in held:
                 if self._held.pop(item, item) is None:
+                    self._bytes -= item.size_bytes
+                    self._waiting[item.queue] -= not item.started
                     item.size_bytes = 0
                     lease, item.model = item.model, None
                     if lease is not None:
@@ -76,6 +84,8 @@ class Hand:
         """These begin to run: others may be received in their place."""
         with self._changed:
             for item in held:
+                if item in self._held:
+                    self._waiting[item.queue] -= not item.started
                 item.started = True
             self._changed.notify_all()
 
@@ -97,7 +107,7 @@ class Hand:
     def waiting(self, queue: str) -> int:
         """Deliveries of a queue that have not begun to run."""
         with self._changed:
-            return sum(item.queue == queue and not item.started for item in self._held)
+            return self._waiting[queue]
 
     def wait(self, timeout_s: float) -> None:
         """Until something was dropped or begins to run."""
@@ -120,12 +130,13 @@ class Hand:
             if not self._changed.wait_for(lambda: self._fits(sum(sizes)), wait_s):
                 return False
             for item, size_bytes in zip(items, sizes, strict=True):
-                item.size_bytes = size_bytes
+                if item in self._held:
+                    self._bytes += size_bytes - item.size_bytes
+                    item.size_bytes = size_bytes
             return True
 
     def _fits(self, more_bytes: int) -> bool:
-        used = sum(item.size_bytes for item in self._held)
-        return not used or used + more_bytes <= self._bytes_max
+        return not self._bytes or self._bytes + more_bytes <= self._bytes_max
 
 
 def input_bytes(held: Held) -> int:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from gpu_workers.backlog import Ready
 from gpu_workers.core import CHUNKS
 from shared.errors import LanewayError, QueueUnavailableError
-from shared.inference.batching import Stacker
+from shared.jobs.columns import prepare_plain
 from shared.jobs.delivery import Outcome, Retry, jitter_s
 from shared.jobs.steps import load_inputs, prepare_all, use_model
 from shared.jobs.taking import Taking
@@ -90,26 +90,30 @@ class Intake:
             return
         with lease as served, self._preparing:
             model = core.worker.catalog.model(served.name)
-            stacker = Stacker(served, rows_max=model.max_batch_size)
+            ways = core.ways.of(model, served)
             pairs = [(item.work, data) for item, data in loaded if item.work is not None]
-            ready, failed = prepare_all(core.worker, served, pairs)
-            items = []
-            for work, prepared in ready:
-                held = by_work[work]
-                held.model = core.worker.sessions.use(served.name, served.version)
-                signature, rows = stacker.signature(prepared)
-                items.append(
-                    Ready(
-                        held=held,
-                        prepared=prepared,
-                        served=served,
-                        stacker=stacker,
-                        key=None if signature is None else (*work.model, signature),
-                        rows=rows,
-                        rows_max=model.max_batch_size,
-                        delay_s=model.max_delay_ms / 1000,
+            groups, rest = prepare_plain(ways.bulk, pairs)
+            ready, failed = prepare_all(core.worker, served, rest)
+            groups += [[member] for member in ready]
+            items: list[Ready] = []
+            for group in groups:
+                signature, rows = ways.stacker.signature(group[0][1])
+                key = None if signature is None else (model.name, served.version, signature)
+                for work, prepared in group:
+                    held = by_work[work]
+                    held.model = core.worker.sessions.use(served.name, served.version)
+                    items.append(
+                        Ready(
+                            held=held,
+                            prepared=prepared,
+                            served=served,
+                            ways=ways,
+                            key=key,
+                            rows=rows,
+                            rows_max=model.max_batch_size,
+                            delay_s=model.max_delay_ms / 1000,
+                        )
                     )
-                )
         core.settling.fail([(by_work[work], error) for work, error in failed])
         for item in items:  # not before: what meets a defect on the way here is handed back
             item.held.placed = True

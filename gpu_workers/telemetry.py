@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import logging
+import time
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from shared.job_telemetry import JobTelemetry
-from shared.telemetry import NAMESPACE
+from shared.job_telemetry import JobTelemetry, directive_of
+from shared.metric_lines import directive, with_metrics, write_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from shared.jobs.facts import JobFacts
 
 UNITS: Final = {"device_busy": "Percent", "drain_ms": "Milliseconds"}
 """Others are counts."""
@@ -35,22 +37,17 @@ class WorkerTelemetry(JobTelemetry):
         name = f"laneway-{stage}-{pool}-worker"
         self.begin(SimpleNamespace(function_name=name, aws_request_id=worker))
 
+    def ended(self, facts: Sequence[JobFacts]) -> None:
+        """Write the lines of all: its stdout is a pipe, of which ECS takes each line for itself."""
+        now_s = time.time()
+        lines = (with_metrics(self._told(one), directive_of(one), now_s) for one in facts)
+        self._form.tell_all("job", now_s, lines)
+
     def count(self, name: str, value: float, **members: str) -> None:
         """One metric of the worker; `kind` among the members is a dimension besides stage and pool."""
-        record = logging.LogRecord(self._logger.name, logging.INFO, "", 0, name, None, None)
         dimensions = [["stage", "pool"]]
         if "kind" in members:
             dimensions.append(["stage", "pool", "kind"])
-        directive = {
-            "Namespace": NAMESPACE,
-            "Dimensions": dimensions,
-            "Metrics": [{"Name": name, "Unit": UNITS.get(name, "Count")}],
-        }
-        fields: dict[str, Any] = {
-            **self._common,
-            **members,
-            name: value,
-            "_aws": {"Timestamp": int(record.created * 1000), "CloudWatchMetrics": [directive]},
-        }
-        record.fields = fields
-        self._logger.handle(record)
+        fields = {**self._common, **members, name: value}
+        metrics = ((name, UNITS.get(name, "Count")),)
+        write_line(self._form, name, fields, directive(dimensions, metrics))

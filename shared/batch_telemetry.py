@@ -71,4 +71,4 @@ class BatchTelemetry(Telemetry):
             "batches": 1,
             "batch_s": ended_at - row.created_at,
         }
-        write_line(self._logger, "batch", fields, BATCH)
+        write_line(self._form, "batch", fields, BATCH)

@@ -14,7 +14,7 @@ from shared.metric_lines import directive, write_line
 from shared.telemetry import RequestFacts, Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from shared.jobs.batches.facts import ChunkFacts
     from shared.jobs.facts import JobFacts
@@ -59,17 +59,25 @@ class JobTelemetry(Telemetry):
 
     def job(self, facts: JobFacts) -> None:
         """Write the job's line; at every log level, because the metrics are in it."""
+        write_line(self._form, "job", self._told(facts), directive_of(facts))
+
+    def ended(self, facts: Sequence[JobFacts]) -> None:
+        """Write the line of each, by a call of its own: Lambda takes what one call writes for one line."""
+        for one in facts:
+            self.job(one)
+
+    def _told(self, facts: JobFacts) -> dict[str, Any]:
         members = {**self._common, **_members(facts)}
         if facts.outcome in INFERRED:
             members |= self._audit(facts.row)
-        write_line(self._logger, "job", members, _directive(facts))
+        return members
 
     def chunk(self, facts: ChunkFacts) -> None:
         """Write the line of a run of a chunk."""
         members = {**self._common, **chunk_members(facts)}
         if facts.outcome != "released":
             members |= self._audit(facts.row)
-        write_line(self._logger, "chunk", members, CHUNK)
+        write_line(self._form, "chunk", members, CHUNK)
 
     def _audit(self, row: JobRow | BatchRow) -> dict[str, str]:
         """What makes the line a record; without a digest where the version is served no more."""
@@ -114,8 +122,8 @@ def _members(facts: JobFacts) -> dict[str, Any]:
     return members
 
 
-def _directive(facts: JobFacts) -> Any:
-    """EMF for the metrics of the line; None for one that counts as nothing."""
+def directive_of(facts: JobFacts) -> Any:
+    """EMF for the metrics of a job's line; None for one that counts as nothing."""
     if facts.outcome == "duplicate":
         return _DUPLICATE
     if facts.outcome not in ("succeeded", "failed"):

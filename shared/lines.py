@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 
 class LineForm:
@@ -44,6 +44,13 @@ class LineForm:
         stdout = sys.stdout
         stdout.write(self.line("INFO", message, created_s, fields) + "\n")
         stdout.flush()
+
+    def tell_all(self, message: str, created_s: float, lines: Iterable[Mapping[str, Any]]) -> None:
+        """As `tell` for each, by one call to the operating system."""
+        text = "".join([self.line("INFO", message, created_s, fields) + "\n" for fields in lines])
+        if text:
+            sys.stdout.write(text)
+            sys.stdout.flush()
 
     def _timestamp(self, created_s: float) -> str:
         """As Powertools writes it; the text of the second is kept, as strftime is slow."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -11,6 +11,8 @@ from shared.telemetry import NAMESPACE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from shared.lines import LineForm
 
 Metrics = tuple[tuple[str, str], ...]
 """Names and CloudWatch's units."""
@@ -27,15 +29,18 @@ def directive(dimensions: Sequence[Sequence[str]], metrics: Metrics) -> Any:
 
 
 def write_line(
-    logger: logging.Logger, message: str, fields: Mapping[str, Any], directive: Any | None
+    form: LineForm, message: str, fields: Mapping[str, Any], directive: Any | None
 ) -> None:
     """Write a line at every log level, because the metrics are in it; `directive` None: there are none."""
-    record = logging.LogRecord(logger.name, logging.INFO, "", 0, message, None, None)
-    metrics = {}
-    if directive is not None:
-        metrics["_aws"] = {
-            "Timestamp": int(record.created * 1000),
-            "CloudWatchMetrics": directive,
-        }
-    record.fields = {**fields, **metrics}
-    logger.handle(record)
+    now_s = time.time()
+    form.tell(message, now_s, with_metrics(fields, directive, now_s))
+
+
+def with_metrics(
+    fields: Mapping[str, Any], directive: Any | None, now_s: float
+) -> Mapping[str, Any]:
+    """The fields, and what tells CloudWatch of those that are metrics."""
+    if directive is None:
+        return fields
+    told = {"Timestamp": int(now_s * 1000), "CloudWatchMetrics": directive}
+    return {**fields, "_aws": told}

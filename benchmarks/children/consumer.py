@@ -51,11 +51,15 @@ class Telemetry(WorkerTelemetry):
         self._counting = threading.Lock()
 
     def job(self, facts):
-        """One line, and one more."""
-        super().job(facts)
-        assert facts.outcome == "succeeded", facts.outcome
+        """None of them is handed back, comes twice or is lost."""
+        raise AssertionError(facts.outcome)
+
+    def ended(self, facts):
+        """A line for each, and as many more."""
+        super().ended(facts)
+        assert all(one.outcome == "succeeded" for one in facts)
         with self._counting:
-            count()
+            count(len(facts))
 
 
 def main():

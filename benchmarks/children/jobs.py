@@ -46,7 +46,7 @@ from shared.settings import JobSettings
 
 ROOT = Path(folders.split(":")[0])
 COUNT = int(count)
-SILENT = SimpleNamespace(job=lambda *_: None, defect=lambda *_: None)
+SILENT = SimpleNamespace(job=lambda *_: None, ended=lambda *_: None, defect=lambda *_: None)
 
 
 def main() -> None:

@@ -19,7 +19,8 @@ import orjson
 from shared.inference.datatypes import ARRAY_TYPES
 from shared.inference.encoder import Heading, Wanted
 from shared.inference.finite import FLOATS, all_finite
-from shared.inference.plain import plain_shape
+from shared.inference.pipeline import Prepared
+from shared.inference.plain import MEMBERS_WITH_ID, is_id, plain_shape
 from shared.limits import OUTPUT_JSON_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Columns(NamedTuple):
     form: bytes
     """Of bytes' `%`: one `%b` for each of `columns`."""
     data: list[list[bytes]]
-    """By output, then by request: its elements, with commas between."""
+    """By output, then by request: its elements, with commas between. Before them the ids, if there are any."""
 
 
 class Bulk:
@@ -77,7 +78,9 @@ class Bulk:
     def shapes(self, body: dict[str, Any]) -> Shapes | None:
         """The shapes of a request that can be a row of a column; None for one that is judged alone."""
         tensors = body.get("inputs")
-        if len(body) != 1 or tensors.__class__ is not list or len(tensors) != len(self._inputs):
+        if len(body) != 1 and (len(body) != MEMBERS_WITH_ID or not is_id(body.get("id"))):
+            return None
+        if tensors.__class__ is not list or len(tensors) != len(self._inputs):
             return None
         if len(tensors) == 1:  # as with most models of numbers
             return self._shapes_of_one(tensors[0])
@@ -109,6 +112,40 @@ class Bulk:
         self, bodies: Sequence[dict[str, Any]], shapes: Shapes, deadline_s: float
     ) -> Columns | None:
         """The answers to all requests; None where they have to be judged one by one."""
+        feeds = self._feeds(bodies, shapes)
+        if feeds is None:
+            return None
+        outputs = self._run(feeds, self._fetch, deadline_s)
+        return self._write(outputs, [body.get("id") for body in bodies], shapes[0][0])
+
+    def prepare(self, bodies: Sequence[dict[str, Any]], shapes: Shapes) -> list[Prepared] | None:
+        """The requests as `ServedModel.prepare` gives them, their tensors views of one array for each input.
+
+        None where they have to be judged one by one.
+        """
+        feeds = self._feeds(bodies, shapes)
+        if feeds is None:
+            return None
+        rows = shapes[0][0]
+        return [
+            Prepared(
+                {name: column[n * rows : (n + 1) * rows] for name, column in feeds.items()},
+                self._fetch,
+                self._wanted,
+                body.get("id"),
+                rows,
+            )
+            for n, body in enumerate(bodies)
+        ]
+
+    def prepared(self, request: Prepared) -> bool:
+        """Whether this came of `prepare`, so that its answer can be written with others of as many rows."""
+        return request.wanted is self._wanted
+
+    def _feeds(
+        self, bodies: Sequence[dict[str, Any]], shapes: Shapes
+    ) -> dict[str, NDArray[Any]] | None:
+        """What the graph takes: shape `(requests * rows, ...)` each."""
         feeds = {}
         for place, spec in enumerate(self._inputs):
             column = _column([body["inputs"][place]["data"] for body in bodies], spec)
@@ -116,13 +153,28 @@ class Bulk:
                 return None
             rows = len(bodies) * shapes[place][0]
             feeds[spec.name] = column.reshape((rows, *shapes[place][1:]))
-        outputs = self._run(feeds, self._fetch, deadline_s)
-        return self._write(outputs, len(bodies), shapes[0][0])
+        return feeds
 
-    def _write(self, outputs: Sequence[NDArray[Any]], requests: int, rows: int) -> Columns | None:
-        """`outputs`: shape `(requests * rows, ...)` each."""
+    def write_shares(
+        self, requests: Sequence[Prepared], shares: Sequence[Sequence[NDArray[Any]]], rows: int
+    ) -> Columns | None:
+        """The answers to requests that `prepare` gave, of their shares: shape `(rows, ...)` each.
+
+        None where they have to be written one by one.
+        """
+        outputs = [np.concatenate(column) for column in zip(*shares, strict=True)]
+        return self._write(outputs, [request.id for request in requests], rows)
+
+    def _write(
+        self, outputs: Sequence[NDArray[Any]], ids: Sequence[str | None], rows: int
+    ) -> Columns | None:
+        """`ids`: of the requests; `outputs`: shape `(requests * rows, ...)` each."""
         form = self._heading
         columns: list[list[bytes]] = []
+        requests = len(ids)
+        if any(ids) or "" in ids:
+            form += b"%b"
+            columns.append([b"" if one is None else b',"id":' + orjson.dumps(one) for one in ids])
         for output, wanted in zip(outputs, self._wanted, strict=True):
             if output.shape[:1] != (requests * rows,) or not output.size:
                 return None

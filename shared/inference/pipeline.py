@@ -52,7 +52,7 @@ class Prepared:
         """Public outputs in the caller's order."""
         self.id = request_id
         self.rows = rows
-        """Rows of the request, for a transform that must keep them; None where it has none."""
+        """Rows of the request, where somebody has to know: a transform must keep them."""
 
 
 class ServedModel:

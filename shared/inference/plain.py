@@ -92,7 +92,7 @@ class Plain:
         if body.__class__ is not dict:
             return None
         request_id = body.get("id")
-        if len(body) != 1 and (len(body) != MEMBERS_WITH_ID or not _is_id(request_id)):
+        if len(body) != 1 and (len(body) != MEMBERS_WITH_ID or not is_id(request_id)):
             return None
         feeds = self._feeds(body.get("inputs"))
         if feeds is None:
@@ -136,5 +136,6 @@ class Plain:
         return feeds
 
 
-def _is_id(value: Any) -> bool:
+def is_id(value: Any) -> bool:
+    """Whether it can be a request's id."""
     return value.__class__ is str and len(value) <= REQUEST_ID_LENGTH_MAX

@@ -1,4 +1,7 @@
-"""Runs jobs of one model whose inputs are plain numbers of one shape as columns, without tensors of each.
+"""Jobs of one model whose inputs are plain numbers of one shape, as columns, without work for each.
+
+`run_column` does all for a column at once. Where reading, running and writing are told apart, since each
+has its own thread, `prepare_plain` and `write_endings` do the first and the last.
 
 `shared.inference.bulk` decides what is plain, and writes the bytes that the ordinary way writes.
 Whatever is odd, alone of its shape, or failed is left to `shared.jobs.steps`, which says what is wrong.
@@ -15,7 +18,7 @@ import orjson
 from shared.errors import DeadlineExceededError, LanewayError
 from shared.inference.batching import Stacker
 from shared.inference.bulk import Bulk
-from shared.jobs.steps import note_run
+from shared.jobs.steps import Ran, endings, note_run
 from shared.jobs.work import Answered
 from shared.limits import COLUMN_BYTES_MAX, JSON_CONTAINERS_MAX
 from shared.schema.wire import JSON_TYPE
@@ -24,11 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from shared.catalog import Model
-    from shared.inference.bulk import Shapes
-    from shared.inference.pipeline import ServedModel
-    from shared.jobs.work import Ending, Work
+    from shared.inference.bulk import Columns, Shapes
+    from shared.inference.pipeline import Prepared, ServedModel
+    from shared.jobs.work import Ending, Work, Worker
 
     Loaded = tuple[Work, bytes]
+    Member = tuple[Work, Prepared]
 
 
 class Ways(NamedTuple):
@@ -110,10 +114,61 @@ def run_column(bulk: Bulk, column: Column, *, until_s: float) -> ColumnRan:
     took_s = note_run(works, started_s)
     if found is None:
         return ColumnRan(None, took_s)
+    return ColumnRan(list(zip(works, _answers(found), strict=True)), took_s)
+
+
+def prepare_plain(bulk: Bulk, loaded: Iterable[Loaded]) -> tuple[list[list[Member]], list[Loaded]]:
+    """Jobs of each shape with their tensors, and the jobs whose inputs are judged one by one."""
+    if not bulk.usable:
+        return [], list(loaded)
+    alike, rest = _told_apart(bulk, loaded)
+    groups: list[list[Member]] = []
+    for column in alike:
+        try:
+            prepared = bulk.prepare(column.bodies, column.shapes)
+        except Exception:  # noqa: BLE001  it will be met again, and judged, by the job whose it is
+            prepared = None
+        if prepared is None:
+            rest += column.members
+        else:
+            groups.append(list(zip(column.works, prepared, strict=True)))
+    return groups, rest
+
+
+def write_endings(
+    worker: Worker, served: ServedModel, bulk: Bulk, ran: Ran
+) -> list[tuple[Work, Ending]]:
+    """How jobs that ran end, as `steps.endings` says it; answers of one form are written together."""
+    if isinstance(ran.outputs, LanewayError):
+        return endings(worker, served, ran)
+    alike: dict[int, list[int]] = {}
+    for place, (_, prepared) in enumerate(ran.members):
+        if bulk.prepared(prepared) and prepared.rows:
+            alike.setdefault(prepared.rows, []).append(place)
+    made: dict[int, Ending] = {}
+    for rows, places in alike.items():
+        found = bulk.write_shares(
+            [ran.members[place][1] for place in places],
+            [ran.outputs[place] for place in places],
+            rows,
+        )
+        if found is not None:
+            made.update(zip(places, _answers(found), strict=True))
+    left = [place for place in range(len(ran.members)) if place not in made]
+    if left:
+        rest = ran._replace(
+            members=[ran.members[place] for place in left],
+            outputs=[ran.outputs[place] for place in left],
+        )
+        told = zip(left, endings(worker, served, rest), strict=True)
+        made.update((place, ending) for place, (_, ending) in told)
+    return [(work, made[place]) for place, (work, _) in enumerate(ran.members)]
+
+
+def _answers(columns: Columns) -> list[Answered]:
     headers = {"content-type": JSON_TYPE}
-    bodies = map(found.form.__mod__, zip(*found.data, strict=True))
-    answers = [Answered(body, headers) for body in bodies]
-    return ColumnRan(list(zip(works, answers, strict=True)), took_s)
+    bodies = map(columns.form.__mod__, zip(*columns.data, strict=True))
+    return [Answered(body, headers) for body in bodies]
 
 
 def _told_apart(bulk: Bulk, loaded: Iterable[Loaded]) -> tuple[Iterable[Column], list[Loaded]]:

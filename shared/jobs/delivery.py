@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 from pydantic import ValidationError
 
+from shared.jobs.messages import read_reference
 from shared.limits import MESSAGE_BYTES_MAX
 from shared.results.store import JobKey
 from shared.schema.job import SCHEMA_VERSION, ReferenceMessage, SubmissionMessage
@@ -53,6 +54,8 @@ class PoisonError(ValueError):
 
 def read_message(body: str) -> JobKey | SubmissionMessage:
     """The job that a message names, or the submission that it is. Raises `PoisonError`."""
+    if (key := read_reference(body)) is not None:
+        return key
     if len(body) > MESSAGE_BYTES_MAX:
         raise PoisonError(f"the message has {len(body)} bytes, more than {MESSAGE_BYTES_MAX}")
     try:

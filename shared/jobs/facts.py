@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from shared.errors import ModelRunError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from shared.results.store import JobRow, RunFacts
 
 
@@ -36,6 +38,9 @@ class Reporter(Protocol):
     def job(self, facts: JobFacts) -> None:
         """One job ended, was handed back or came twice."""
 
+    def ended(self, facts: Sequence[JobFacts]) -> None:
+        """As `job` for each, of jobs that ended together."""
+
     def defect(self, error: BaseException, row: JobRow | None) -> None:
         """An exception that nobody foresaw; `row` None: met before the job was known."""
 
@@ -50,6 +55,10 @@ class MemoryReporter:
     def job(self, facts: JobFacts) -> None:
         """Keep the facts."""
         self.jobs.append(facts)
+
+    def ended(self, facts: Sequence[JobFacts]) -> None:
+        """Keep the facts of each."""
+        self.jobs.extend(facts)
 
     def defect(self, error: BaseException, row: JobRow | None) -> None:  # noqa: ARG002  the error says enough here
         """Keep the error."""

@@ -31,12 +31,11 @@ def publish(
 ) -> list[tuple[Work, LanewayError | None]]:
     """End the jobs at the same time; with each comes why it could not be, None where it was."""
     done = worker.parallel.map(lambda pair: _end(worker, *pair), ended)
-    told: list[tuple[Work, LanewayError | None]] = []
-    for (work, _), end in zip(ended, done, strict=True):
-        if isinstance(end, JobFacts):
-            worker.reporter.job(end)
-        told.append((work, None if isinstance(end, JobFacts) else end))
-    return told
+    worker.reporter.ended([end for end in done if isinstance(end, JobFacts)])
+    return [
+        (work, None if isinstance(end, JobFacts) else end)
+        for (work, _), end in zip(ended, done, strict=True)
+    ]
 
 
 def result_key(row: JobRow) -> str:

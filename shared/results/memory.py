@@ -11,6 +11,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from shared.results.cursor import listed_at, read_cursor, write_cursor
+from shared.results.rows import changed
 from shared.results.store import Admission, Claim, Claimed, Exists, Page
 from shared.results.transitions import (
     RELEASED_DUE_S,
@@ -85,21 +86,21 @@ class MemoryJobStore:
 
     def sent(self, key: JobKey, *, due_at: float) -> bool:
         """Clear the outbox entry of a queued job."""
-        with self._lock:
-            row = self._rows.get(key)
-            if row is None or row.status != "queued":
-                return False
-            self._keep(replace(row, unsent_at=None, due_at=due_at))
-            return True
+        while (row := self._rows.get(key)) is not None and row.status == "queued":
+            if self._put(row, changed(row, unsent_at=None, due_at=due_at)):
+                return True
+        return False
 
     def claim(self, key: JobKey, *, owner: str, lease_until: float, now: float) -> Claim:
         """Take the lease; charges an attempt."""
-        with self._lock:
+        while True:
             row = self._rows.get(key)
             refused = refusal(row, now=now)
             if row is None or refused is not None:
                 return refused  # type: ignore[return-value]  # None only where the row is there
-            return Claimed(self._keep(claimed(row, owner=owner, lease_until=lease_until, now=now)))
+            mine = claimed(row, owner=owner, lease_until=lease_until, now=now)
+            if self._put(row, mine):
+                return Claimed(mine)
 
     def admit(self, row: JobRow) -> Admission:
         """Keep a new row whose lease is taken already."""
@@ -109,12 +110,10 @@ class MemoryJobStore:
 
     def extend(self, key: JobKey, *, fence: int, lease_until: float) -> bool:
         """Keep the lease."""
-        with self._lock:
-            row = self._rows.get(key)
-            if row is None or not holds(row, fence):
-                return False
-            self._keep(replace(row, lease_until=lease_until, due_at=lease_until))
-            return True
+        while (row := self._rows.get(key)) is not None and holds(row, fence):
+            if self._put(row, changed(row, lease_until=lease_until, due_at=lease_until)):
+                return True
+        return False
 
     def release(
         self,
@@ -127,35 +126,29 @@ class MemoryJobStore:
     ) -> bool:
         """Hand back."""
         due_at = now + RELEASED_DUE_S if due_at is None else due_at
-        with self._lock:
-            row = self._rows.get(key)
-            if row is None or not holds(row, fence):
-                return repeats_release(row, fence)
-            self._keep(released(row, charged=charged, due_at=due_at))
-            return True
+        while (row := self._rows.get(key)) is not None and holds(row, fence):
+            if self._put(row, released(row, charged=charged, due_at=due_at)):
+                return True
+        return repeats_release(row, fence)
 
     def succeed(
         self, key: JobKey, *, fence: int, result: JobResult, facts: RunFacts, now: float
     ) -> bool:
         """Publish the result."""
         check_inline(result.payload)
-        with self._lock:
-            row = self._rows.get(key)
-            if row is None or not holds(row, fence):
-                return repeats_ending(row, "succeeded", now=now, fence=fence, result=result)
-            self._keep(ended(row, "succeeded", now=now, result=result, facts=facts))
-            return True
+        while (row := self._rows.get(key)) is not None and holds(row, fence):
+            if self._put(row, ended(row, "succeeded", now=now, result=result, facts=facts)):
+                return True
+        return repeats_ending(row, "succeeded", now=now, fence=fence, result=result)
 
     def fail(
         self, key: JobKey, *, fence: int, failure: JobFailure, facts: RunFacts | None, now: float
     ) -> bool:
         """End the job with a typed failure."""
-        with self._lock:
-            row = self._rows.get(key)
-            if row is None or not holds(row, fence):
-                return repeats_ending(row, "failed", now=now, fence=fence, failure=failure)
-            self._keep(ended(row, "failed", now=now, failure=failure, facts=facts))
-            return True
+        while (row := self._rows.get(key)) is not None and holds(row, fence):
+            if self._put(row, ended(row, "failed", now=now, failure=failure, facts=facts)):
+                return True
+        return repeats_ending(row, "failed", now=now, fence=fence, failure=failure)
 
     def exhaust(self, row: JobRow, *, failure: JobFailure, now: float) -> bool:
         """End a job with no attempt left and no live lease."""
@@ -222,6 +215,18 @@ class MemoryJobStore:
     def _present(self) -> Iterator[JobRow]:
         now = self._clock()
         return (row for row in self._rows.values() if not is_gone(row, now=now))
+
+    def _put(self, old: JobRow, new: JobRow) -> bool:
+        """Keep `new` in the place of `old`; False: another thread was faster, and the row is another.
+
+        A lock that is held while a row is made would often be held by a thread that the interpreter
+        has just stopped, with all others waiting for it.
+        """
+        with self._lock:
+            is_old = self._rows.get(old.key) is old
+            if is_old:
+                self._rows[old.key] = new
+            return is_old
 
     def _keep(self, row: JobRow) -> JobRow:
         self._rows[row.key] = row

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import zip_longest
 
 import orjson
 import pytest
@@ -42,22 +43,39 @@ requests = st.lists(st.tuples(numbers, numbers), min_size=1, max_size=3)
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(requests, min_size=1, max_size=8))
-def test_columns_are_byte_for_byte_what_single_requests_answer(desk, rows):
+@given(st.lists(requests, min_size=1, max_size=8), st.lists(st.none() | st.text(max_size=9)))
+def test_columns_are_byte_for_byte_what_single_requests_answer(desk, rows, ids):
     bulk, served = bulk_of(desk, "scale")
     rows = [row for row in rows if len(row) == len(rows[0])]
     bodies = [body_of([number for pair in row for number in pair]) for row in rows]
+    bodies = [
+        {**body, **({} if given is None else {"id": given})}
+        for body, given in zip_longest(bodies, ids[: len(bodies)])
+    ]
     [shapes] = {bulk.shapes(body) for body in bodies}
 
     found = bulk.run(bodies, shapes, time.monotonic() + 10)
 
-    assert [found.form % data for data in zip(*found.data, strict=True)] == [
-        alone(desk, served, body) for body in bodies
-    ]
+    expected = [alone(desk, served, body) for body in bodies]
+    assert [found.form % data for data in zip(*found.data, strict=True)] == expected
+    assert told_apart(desk, served, bulk, bodies, shapes) == expected
+
+
+def told_apart(desk, served, bulk, bodies, shapes):
+    """Answers where each step has its own thread: tensors that are views, shares, and one writing."""
+    prepared = bulk.prepare(bodies, shapes)
+    assert all(map(bulk.prepared, prepared))
+    assert not bulk.prepared(served.prepare(desk.worker.validate(bodies[0])))
+    until = time.monotonic() + 10
+    shares = [served.session.run(one.feeds, one.fetch, until) for one in prepared]
+    found = bulk.write_shares(prepared, shares, bulk.rows(shapes))
+    return [found.form % data for data in zip(*found.data, strict=True)]
 
 
 ODD = {
-    "another member": {**body_of([1, 2]), "id": "me"},
+    "another member": {**body_of([1, 2]), "outputs": [{"name": "y"}]},
+    "an id that is none": {**body_of([1, 2]), "id": 7},
+    "an id and another member": {**body_of([1, 2]), "id": "me", "outputs": []},
     "no inputs": {},
     "inputs are no list": {"inputs": {}},
     "two inputs": {"inputs": body_of([1, 2])["inputs"] * 2},
