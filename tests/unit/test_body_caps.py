@@ -29,25 +29,39 @@ from shared.jobs.batches.lines import RefusedLineError, read_line
 from shared.jobs.delivery import Bury, Done, PoisonError, read_message
 from shared.jobs.run import JobRunner
 from shared.jobs.submission import read_submission
-from shared.jobs.work import Lease
+from shared.jobs.work import Lease, Work, waves
 from shared.limits import (
     BYTES_ELEMENT_BYTES,
+    DECODED_BODY_BYTES_MAX,
+    JOB_METADATA_MEMBERS_MAX,
+    JOB_METADATA_VALUE_LENGTH_MAX,
+    JOB_TIMEOUT_S_MAX,
+    JOB_TTL_S_MAX,
     JSON_CONTAINERS_MAX,
     JSON_DEPTH_MAX,
     MESSAGE_BYTES_MAX,
     MIB,
+    NAME_LENGTH_MAX,
     OUTPUT_BYTES_MAX,
     OUTPUT_JSON_BYTES_MAX,
     PREFER_LENGTH_MAX,
+    REQUEST_ID_LENGTH_MAX,
+    REQUEST_TENSORS_MAX,
     TENSOR_BYTES_MAX,
+    TENSOR_RANK_MAX,
+    URI_LENGTH_MAX,
+    WORKER_INPUTS_BYTES_MAX,
 )
 from shared.queues.protocol import Delivery
+from shared.results.rows import changed
+from shared.schema.compile import export_validators
+from shared.schema.compiled import load_validators
 from shared.schema.prefer import Preference, read_prefer
-from shared.schema.tensor import InputTensor
+from shared.schema.tensor import PARAMETERS_MAX, InputTensor
 from shared.schema.wire import parse_json
 from tests.fixtures.batch_desk import SCALE, BatchDesk
 from tests.fixtures.batch_desk import line as batch_line
-from tests.fixtures.job_desk import Desk
+from tests.fixtures.job_desk import Desk, tensor_body
 from tests.fixtures.small_models import write_model
 
 TOO_MANY = "lists and objects"
@@ -119,13 +133,10 @@ def test_a_message_has_as_many_bytes_as_sqs_takes():
 def test_a_text_s_elements_are_bounded_by_what_each_takes_as_an_object():
     codec = InputCodec(tensor(datatype="BYTES"), text=True, allow_non_finite=False)
     most = TENSOR_BYTES_MAX // BYTES_ELEMENT_BYTES
-    parts = [memoryview(b"\0\0\0\0" * count) for count in (most, most + 1)]
-    taken, refused = (
-        InputTensor(name="x", datatype="BYTES", shape=(count,)) for count in (most, most + 1)
-    )
-    assert codec.decode(taken, parts[0], 0).shape == (most,)
-    with pytest.raises(SignatureError, match=str(most)):
-        codec.decode(refused, parts[1], 0)
+    for count, fault in ((most, "0 could be read"), (most + 1, str(most))):
+        tensor_of_texts = InputTensor(name="x", datatype="BYTES", shape=(count,))
+        with pytest.raises(SignatureError, match=fault):
+            codec.decode(tensor_of_texts, memoryview(b""), 0)
 
 
 @pytest.mark.parametrize(
@@ -256,3 +267,79 @@ def test_a_message_for_another_pool_is_sent_on_or_buried_and_does_not_come_again
 
     assert isinstance(outcome, Done if gone else Bury)
     assert len(desk.queues["other", "async"].receive(limit=1, wait_s=0)) == int(gone)
+
+
+VALIDATE = load_validators(export_validators()).inference_request
+
+
+def request(**changes):
+    return {"inputs": [x_tensor()], **changes}
+
+
+def x_tensor(**changes):
+    return {"name": "x", "datatype": "FP32", "shape": [1], "data": [1.0], **changes}
+
+
+REQUESTS = {
+    "inputs": (REQUEST_TENSORS_MAX, lambda n: request(inputs=[x_tensor()] * n)),
+    "outputs": (REQUEST_TENSORS_MAX, lambda n: request(outputs=[{"name": "y"}] * n)),
+    "parameters": (PARAMETERS_MAX, lambda n: request(parameters={str(i): 1 for i in range(n)})),
+    "shape": (TENSOR_RANK_MAX, lambda n: request(inputs=[x_tensor(shape=[1] * n)])),
+    "name": (NAME_LENGTH_MAX, lambda n: request(inputs=[x_tensor(name="x" * n)])),
+    "id": (REQUEST_ID_LENGTH_MAX, lambda n: request(id="x" * n)),
+}
+JOBS = {
+    "metadata": (JOB_METADATA_MEMBERS_MAX, lambda n: {"metadata": {str(i): "" for i in range(n)}}),
+    "metadata.a": (JOB_METADATA_VALUE_LENGTH_MAX, lambda n: {"metadata": {"a": "x" * n}}),
+    "webhook": (URI_LENGTH_MAX, lambda n: {"webhook": "https://a.example/".ljust(n, "x")}),
+    "ttl_s": (JOB_TTL_S_MAX, lambda n: {"ttl_s": n}),
+    "timeout_s": (JOB_TIMEOUT_S_MAX, lambda n: {"timeout_s": n}),
+}
+
+
+@pytest.mark.parametrize("member", REQUESTS)
+def test_a_request_has_as_much_of_everything_as_its_cap_says(member):
+    most, make = REQUESTS[member]
+    VALIDATE(make(most))
+    with pytest.raises(InvalidRequestError) as caught:
+        VALIDATE(make(most + 1))
+    assert member in caught.value.field
+
+
+@pytest.mark.parametrize("member", JOBS)
+def test_a_job_has_as_much_of_everything_as_its_cap_says(member):
+    most, make = JOBS[member]
+    job = {"model": "scale", "input": {}}
+    read_submission(json.dumps(job | make(most)).encode())
+    with pytest.raises(InvalidRequestError) as caught:
+        read_submission(json.dumps(job | make(most + 1)).encode())
+    assert caught.value.field == member
+
+
+def test_a_tensor_of_numbers_is_as_large_as_its_cap_says():
+    codec = InputCodec(tensor(), text=True, allow_non_finite=False)
+    most = TENSOR_BYTES_MAX // 4
+    part = memoryview(bytes(4 * most))
+    taken = InputTensor(name="x", datatype="FP32", shape=(most,))
+    assert codec.decode(taken, part, 0).nbytes == TENSOR_BYTES_MAX
+    for shape in ((most + 1,), (2**40,)):
+        with pytest.raises(SignatureError, match=str(most)):
+            codec.decode(InputTensor(name="x", datatype="FP32", shape=shape), part, 0)
+
+
+def test_a_worker_holds_no_more_inputs_at_once_than_its_budget(small_models):
+    desk = Desk(small_models)
+    keys = [desk.submit(tensor_body([[1.0, 2.0]])) for _ in range(8)]
+    works = [Work(position, desk.row(key)) for position, key in enumerate(keys)]
+    unknown = [replace_input(work, size_bytes=0) for work in works]
+
+    held = list(
+        waves(unknown, budget_bytes=WORKER_INPUTS_BYTES_MAX, unknown_bytes=DECODED_BODY_BYTES_MAX)
+    )
+
+    assert [len(wave) for wave in held] == [3, 3, 2]
+
+
+def replace_input(work, **changes):
+    work.row = changed(work.row, input=replace(work.row.input, **changes))
+    return work
