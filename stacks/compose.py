@@ -60,7 +60,10 @@ def compose(app: App, deployment: Deployment) -> None:
     if deployment.has_fleet:
         last = FleetStack(app, deployment=deployment)
         last.add_stack_dependency(jobs)
-    watch = ObservabilityStack(app, deployment=deployment, api_id=ingress.http.api.api_id)
+    api_id, *signed = (http.api.api_id for http in ingress.apis)
+    watch = ObservabilityStack(
+        app, deployment=deployment, api_id=api_id, signed_api_id=signed[0] if signed else None
+    )
     watch.add_stack_dependency(ingress)
     audit = AuditStack(app, deployment=deployment)
     audit.add_stack_dependency(last)

@@ -1,5 +1,6 @@
 """The ingress stack: the HTTP API, the authorizer, and the function behind `$default`.
 
+A stage that takes signed calls besides keys or tokens has two APIs, with the same routes behind them.
 Realtime calls go from the API to their pool's alias with no hop between.
 """
 
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from aws_cdk import ArnFormat, CfnOutput, Stack
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk.aws_apigatewayv2_authorizers import HttpIamAuthorizer
 
 from shared.catalog import infer_routes
 from shared.limits import HTTP_API_ROUTES
@@ -16,9 +18,10 @@ from shared.schema.spec import ProvisionedWarm
 from shared.schema.tenants import write_limits
 from shared.settings import AuthorizerSettings, IngressSettings, PoolAlias
 from stacks import names
+from stacks.auth import issuers, takes_credentials, takes_keys, takes_signatures
 from stacks.errors import SynthError
 from stacks.parts.function import LanewayFunction, control_layer, with_plugins_off
-from stacks.parts.http_api import LanewayHttpApi
+from stacks.parts.http_api import LanewayHttpApi, credential_authorizer
 from stacks.parts.job_acceptance import allow_accepting_jobs
 from stacks.parts.job_resources import JobResources
 from stacks.parts.limits import allow_counting, allow_reading_limits
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from constructs import Construct
 
     from stacks.deployment import Deployment
+    from stacks.stages import Stage
 
 INGRESS_HANDLER: Final = "functions.ingress.handler.handler"
 AUTHORIZER_HANDLER: Final = "functions.authorizer.handler.handler"
@@ -56,13 +60,49 @@ class IngressStack(Stack):
         )
         self.deployment = deployment
         layer = control_layer(self, deployment.assets.control, stage=stage)
-        authorizer = _authorizer(self, deployment, layer, keys_table)
-        self.http = LanewayHttpApi(self, "Http", stage=stage, authorizer=authorizer.function)
-        self.public_url = _public_url(self.http, deployment)
+        self.apis = _apis(self, deployment, layer, keys_table)
+        self.http, *others = self.apis
+        endpoint = _public_url(self.http, deployment)
+        # What is told by several APIs is told without a base, which is right on each of them.
+        self.public_url = "" if others else endpoint
         ingress = _ingress(self, deployment, layer, self.public_url)
         _route_pools(self, deployment)
         _route_rest(self, ingress.function)
-        CfnOutput(self, "Endpoint", value=self.public_url, description="Base of every call")
+        CfnOutput(self, "Endpoint", value=endpoint, description="Base of every call")
+        for other in others:
+            CfnOutput(
+                self,
+                "SignedEndpoint",
+                value=_public_url(other, deployment),
+                description="Base of every call that is signed (IAM)",
+            )
+
+
+def _apis(
+    stack: Stack,
+    deployment: Deployment,
+    layer: lambda_.ILayerVersion,
+    keys_table: dynamodb.ITable,
+) -> list[LanewayHttpApi]:
+    """For keys and tokens, then for signed calls: one or both, as the stage says."""
+    stage = deployment.stage
+    apis: list[LanewayHttpApi] = []
+    if takes_credentials(stage.auth):
+        authorizer = _authorizer(stack, deployment, layer, keys_table)
+        checked = credential_authorizer(stage, authorizer.function)
+        apis.append(LanewayHttpApi(stack, "Http", stage=stage, authorizer=checked))
+    if takes_signatures(stage.auth):
+        apis.append(
+            LanewayHttpApi(
+                stack,
+                "SignedHttp",
+                stage=stage,
+                authorizer=HttpIamAuthorizer(),
+                about="-signed",
+                access_log=apis[0].access_log if apis else None,
+            )
+        )
+    return apis
 
 
 def _authorizer(
@@ -75,7 +115,8 @@ def _authorizer(
     settings = AuthorizerSettings(
         stage=stage.name,
         log_level=stage.log_level,
-        keys_table=names.keys_table(stage.name),
+        keys_table=names.keys_table(stage.name) if takes_keys(stage.auth) else "",
+        issuers=issuers(stage.auth),
         tenants_table=names.tenants_table(stage.name),
         tenant_limits=write_limits(stage.tenant_limits),
     )
@@ -84,7 +125,7 @@ def _authorizer(
         "Authorizer",
         stage=stage,
         name=names.authorizer_function(stage.name),
-        description="Checks API keys",
+        description="Checks keys and tokens",
         handler=AUTHORIZER_HANDLER,
         package=deployment.assets.authorizer,
         layers=[layer],
@@ -92,7 +133,8 @@ def _authorizer(
         memory_mib=_MEMORY_MIB,
         timeout_s=_AUTHORIZER_TIMEOUT_S,
     )
-    keys_table.grant(part.role, "dynamodb:GetItem")
+    if takes_keys(stage.auth):
+        keys_table.grant(part.role, "dynamodb:GetItem")
     allow_reading_limits(part, stack, stage.name)
     return part
 
@@ -157,26 +199,31 @@ def _route_pools(stack: IngressStack, deployment: Deployment) -> None:
             function_arn=_alias_arn(stack, deployment.stage.name, pool),
             same_environment=True,
         )
-        integration = stack.http.integration(f"{pool}-realtime", function)
-        for key in realtime_routes(deployment, pool):
-            stack.http.route(key, integration)
+        for http in stack.apis:
+            integration = http.integration(f"{pool}-realtime", function)
+            for key in realtime_routes(deployment, pool):
+                http.route(key, integration)
 
 
 def _route_rest(stack: IngressStack, ingress: lambda_.IFunction) -> None:
     stage = stack.deployment.stage
-    integration = stack.http.integration("ingress", ingress)
-    stack.http.route("$default", integration)
+    for http in stack.apis:
+        integration = http.integration("ingress", ingress)
+        http.route("$default", integration)
+        for key, reason in _open_routes(stage).items():
+            http.route(key, integration, open_because=reason)
+
+
+def _open_routes(stage: Stage) -> dict[str, str]:
+    """The routes that ask for no proof, each with its reason."""
+    opened: dict[str, str] = {}
     if stage.open_docs:
-        for key in _DOCS:
-            stack.http.route(
-                key, integration, open_because="The API described, on one's own machine only."
-            )
+        opened |= dict.fromkeys(_DOCS, "The API described, on one's own machine only.")
     if stage.cors_origins:
-        stack.http.route(
-            "OPTIONS /{proxy+}",
-            integration,
-            open_because="A browser's preflight carries no key; the gateway answers it by CORS.",
+        opened["OPTIONS /{proxy+}"] = (
+            "A browser's preflight carries no key; the gateway answers it by CORS."
         )
+    return opened
 
 
 def realtime_routes(deployment: Deployment, pool: str) -> list[str]:

@@ -9,6 +9,7 @@ from aws_cdk import aws_logs as logs
 
 from shared.schema.spec import ProvisionedWarm
 from stacks import names
+from stacks.auth import takes_credentials
 from stacks.parts.alarms import AlarmMaker, alarms_topic
 from stacks.parts.batch_watch import batch_rows
 from stacks.parts.budget import monthly_budget
@@ -30,7 +31,14 @@ THROTTLED_METRIC: Final = "gateway_throttled"
 class ObservabilityStack(Stack):
     """Everything that watches; removing it changes no answer."""
 
-    def __init__(self, scope: Construct, *, deployment: Deployment, api_id: str) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        *,
+        deployment: Deployment,
+        api_id: str,
+        signed_api_id: str | None = None,
+    ) -> None:
         stage = deployment.stage
         super().__init__(
             scope,
@@ -41,6 +49,9 @@ class ObservabilityStack(Stack):
         alarms = AlarmMaker(self, stage=stage, topic=topic)
         gateway = GatewayMetrics(stage=stage, api_id=api_id)
         _watch_gateway(self, alarms, deployment, gateway)
+        if signed_api_id is not None:
+            signed = GatewayMetrics(stage=stage, api_id=signed_api_id)
+            _watch_errors(alarms, deployment, signed, "gateway-signed-5xx")
         _watch_pools(alarms, deployment)
         watch_queues(alarms, deployment)
         watch_fleet(alarms, deployment)
@@ -68,22 +79,31 @@ def _watch_gateway(
     stack: Stack, alarms: AlarmMaker, deployment: Deployment, gateway: GatewayMetrics
 ) -> None:
     stage = deployment.stage
-    alarms.above(
-        "gateway-5xx",
-        gateway.server_error_percent,
-        threshold=stage.alarms.error_rate_percent,
-        description="Calls answered 5xx, in percent of all; the access log names the routes",
-    )
+    _watch_errors(alarms, deployment, gateway, "gateway-5xx")
     alarms.above(
         "gateway-429",
         _throttled(stack, deployment),
         threshold=0,
         description="Callers were answered 429: raise the stage's throttle, or the account's concurrency",
     )
-    for function in (names.ingress_function(stage.name), names.authorizer_function(stage.name)):
+    functions = [names.ingress_function(stage.name)]
+    if takes_credentials(stage.auth):
+        functions.append(names.authorizer_function(stage.name))
+    for function in functions:
         metrics = FunctionMetrics(stage=stage, function=function)
         short = function.removeprefix(f"laneway-{stage.name}-")
         _watch_function(alarms, deployment, metrics, short)
+
+
+def _watch_errors(
+    alarms: AlarmMaker, deployment: Deployment, gateway: GatewayMetrics, name: str
+) -> None:
+    alarms.above(
+        name,
+        gateway.server_error_percent,
+        threshold=deployment.stage.alarms.error_rate_percent,
+        description="Calls answered 5xx, in percent of all; the access log names the routes",
+    )
 
 
 def _throttled(stack: Stack, deployment: Deployment) -> cloudwatch.Metric:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from shared.schema.spec import ProvisionedWarm
 from shared.schema.tenants import NO_LIMITS, TenantLimits
+from stacks.auth import ApiKeys, Mode, check_auth
 from stacks.errors import StageError
 from stacks.fleet_lane import Broker, Fleet, RabbitMQ
 from stacks.queue_lane import QueueLane
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     from shared.schema.spec import PoolSpec, Warm
 
-AuthMode = Literal["api-key"]
-"""How callers prove who they are. There is no mode without a proof."""
 Architecture = Literal["x86_64", "arm64"]
 AuditLock = Literal["governance", "compliance"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
@@ -57,8 +56,9 @@ class Stage:
     """One named deployment."""
 
     name: str
-    auth: AuthMode | None
-    """Has no default: a stage that says nothing (None) is refused at synth."""
+    auth: tuple[Mode, ...]
+    """How callers prove who they are; any of the modes will do. Has no default: a stage that says nothing
+    is refused at synth, and so is an open endpoint."""
     keep_data: bool
     """True: tables and bucket survive `cdk destroy`; they go on billing what they hold."""
     retention: Retention = field(default_factory=Retention)
@@ -71,7 +71,7 @@ class Stage:
     tenant_limits: TenantLimits = NO_LIMITS
     """Of every tenant that has none of its own (`laneway tenants set`); nothing is limited by default."""
     authorizer_cache_s: int = 60
-    """How long a key's verdict is reused; a revoked key works on for at most this long."""
+    """How long the authorizer's verdict is reused; a revoked key works on for at most this long."""
     cors_origins: tuple[str, ...] = ()
     """Web pages that may call the API from a browser; empty: none."""
     open_docs: bool = False
@@ -106,7 +106,7 @@ class Stage:
     """A budget over the whole account, notified at 80 % actual and 100 % forecast; None: no budget."""
 
     def __post_init__(self) -> None:
-        _check_auth(self)
+        check_auth(self.name, self.auth)
         _check_numbers(self)
         _check_broker(self)
         if "*" in self.cors_origins and self.name != "local":
@@ -138,17 +138,6 @@ def _at_least(warm: ProvisionedWarm, minimum: int) -> ProvisionedWarm:
     return warm.model_copy(update={**bounds, "schedule": schedule})
 
 
-def _check_auth(stage: Stage) -> None:
-    if stage.auth in get_args(AuthMode):
-        return
-    modes = ", ".join(repr(mode) for mode in get_args(AuthMode))
-    said = "says nothing" if stage.auth is None else f"says {stage.auth!r}"
-    raise StageError(
-        f"stage {stage.name!r}: auth {said}; choose how callers prove who they are in "
-        f"stacks/stages.py, one of: {modes}. An open endpoint is not offered."
-    )
-
-
 def _check_broker(stage: Stage) -> None:
     if stage.broker not in get_args(Broker):
         raise StageError(
@@ -175,7 +164,7 @@ def _check_numbers(stage: Stage) -> None:
 
 LOCAL: Final = Stage(
     name="local",
-    auth="api-key",
+    auth=(ApiKeys(),),
     keep_data=False,
     retention=Retention(logs_days=1, audit_days=1),
     log_level="INFO",
@@ -190,7 +179,7 @@ LOCAL: Final = Stage(
 
 DEV: Final = Stage(
     name="dev",
-    auth="api-key",
+    auth=(ApiKeys(),),
     keep_data=False,
     retention=Retention(logs_days=14, audit_days=90),
     throttle_rate_per_s=50,
@@ -203,7 +192,7 @@ DEV: Final = Stage(
 
 PROD: Final = Stage(
     name="prod",
-    auth="api-key",
+    auth=(ApiKeys(),),
     keep_data=True,
     retention=Retention(logs_days=90, audit_days=365),
     throttle_rate_per_s=500,

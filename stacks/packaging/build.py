@@ -11,6 +11,7 @@ from shared.schema.compile import export_validators
 from shared.schema.docs_page import DOCS_FILE
 from shared.schema.examples import golden_requests
 from shared.schema.openapi import build_openapi
+from stacks.auth import issuers
 from stacks.packaging.assets import PROJECT, Asset, Assets, BuildContext
 from stacks.packaging.budget import check_size
 from stacks.packaging.content import Content, build_package
@@ -38,7 +39,7 @@ def build_assets(repository: Repository, context: BuildContext, *, stage: Stage)
     return Assets(
         pools=pools,
         ingress=build_ingress(repository, context),
-        authorizer=build_function("authorizer", context, with_lock=False),
+        authorizer=build_function("authorizer", context, with_lock=bool(issuers(stage.auth))),
         sweeper=build_function("sweeper", context),
         webhooks=build_function("webhooks", context),
         batch_splitter=build_function(

@@ -1,4 +1,4 @@
-"""The HTTP API with its stage: access log, throttling, CORS, and routes that ask for a key."""
+"""An HTTP API with its stage: access log, throttling, CORS, and routes that ask for a proof."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from constructs import Construct
 from shared.keys import API_KEY_HEADER
 from shared.limits import HTTP_API_INTEGRATION_TIMEOUT_S
 from stacks import names
+from stacks.auth import issuers
 from stacks.parts.acknowledge import acknowledge
 from stacks.parts.function import retention
 
@@ -41,27 +42,55 @@ ACCESS_LOG: Final = {
     "error": "$context.error.message",
     "integration_error": "$context.integrationErrorMessage",
     "tenant": "$context.authorizer.tenant",
-    "key_id": "$context.authorizer.key_id",
+    "principal": "$context.authorizer.principal",
+    "iam_caller": "$context.identity.userArn",
 }
 """One JSON line a request; never a key, a header or a body."""
 
 
+def credential_authorizer(stage: Stage, function: lambda_.IFunction) -> HttpLambdaAuthorizer:
+    """Asks our function; its verdict is kept by the one header that it looks at, and is by nothing else.
+
+    A gateway answers 401 by itself where any of several sources is absent, so a stage that takes tokens
+    takes keys in the same header.
+    """
+    header = "authorization" if issuers(stage.auth) else API_KEY_HEADER
+    return HttpLambdaAuthorizer(
+        "ApiKey",
+        function,
+        authorizer_name="credential",
+        identity_source=[f"$request.header.{header}"],
+        response_types=[HttpLambdaResponseType.SIMPLE],
+        results_cache_ttl=Duration.seconds(stage.authorizer_cache_s),
+    )
+
+
 class LanewayHttpApi(Construct):
-    """The API; `route` adds a route that asks for a key unless it is said to be open."""
+    """One API; `route` adds a route that asks for a proof unless it is said to be open.
+
+    `about` tells APIs of a stage apart; `access_log`: another's, None: one of its own.
+    """
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, stage: Stage, authorizer: lambda_.IFunction
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        stage: Stage,
+        authorizer: apigw.IHttpRouteAuthorizer,
+        about: str = "",
+        access_log: logs.LogGroup | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
         self.api = apigw.HttpApi(
             self,
             "Api",
-            api_name=names.http_api(stage.name),
+            api_name=f"{names.http_api(stage.name)}{about}",
             description=f"Laneway {stage.name}: Open Inference Protocol",
             create_default_stage=False,
             cors_preflight=_cors(stage),
         )
-        self.access_log = _access_log(self, stage)
+        self.access_log = access_log or _access_log(self, stage)
         self.stage = apigw.HttpStage(
             self,
             "Default",
@@ -74,14 +103,7 @@ class LanewayHttpApi(Construct):
             ),
             access_log_settings=_JsonAccessLog(self.access_log),
         )
-        self._authorizer = HttpLambdaAuthorizer(
-            "ApiKey",
-            authorizer,
-            authorizer_name="api-key",
-            identity_source=[f"$request.header.{API_KEY_HEADER}"],
-            response_types=[HttpLambdaResponseType.SIMPLE],
-            results_cache_ttl=Duration.seconds(stage.authorizer_cache_s),
-        )
+        self._authorizer = authorizer
 
     def integration(self, construct_id: str, function: lambda_.IFunction) -> HttpLambdaIntegration:
         """The function as a target, with one permission for the whole API."""
@@ -98,7 +120,7 @@ class LanewayHttpApi(Construct):
     ) -> None:
         """Add a route such as `POST /v2/models/a/infer` or `$default`.
 
-        `open_because`: the reason why this route asks for no key; empty: it asks for one.
+        `open_because`: the reason why this route asks for no proof; empty: it asks for one.
         """
         route = apigw.HttpRoute(
             self,
@@ -131,6 +153,7 @@ def _cors(stage: Stage) -> apigw.CorsPreflightOptions | None:
         ],
         allow_headers=[
             API_KEY_HEADER,
+            "authorization",
             "content-encoding",
             "content-type",
             "idempotency-key",

@@ -111,6 +111,7 @@ def test_functions_read_back_the_environment_that_synthesis_wrote(prod) -> None:
     environments = {
         function["FunctionName"]: resolved(function["Environment"]["Variables"])
         for function in prod.properties("AWS::Lambda::Function")
+        if "Environment" in function
     }
 
     authorizer = AuthorizerSettings.from_env(environments["laneway-prod-authorizer"])

@@ -93,7 +93,7 @@ def test_the_ingress_package_describes_every_model_and_holds_none(models, contex
 def test_every_source_in_a_package_has_its_bytecode(models, context) -> None:
     for package in (
         build_pool(read_repository(models), POOL, context),
-        build_function("authorizer", context),
+        build_function("authorizer", context, with_lock=False),
     ):
         names = names_in(package.folder)
         sources = [name for name in names if name.endswith(".py")]

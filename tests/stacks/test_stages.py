@@ -7,12 +7,25 @@ import dataclasses
 import pytest
 
 from shared.schema.spec import PoolSpec, ProvisionedWarm, WarmSchedule
+from stacks.auth import ApiKeys, Tokens
 from stacks.errors import StageError
 from stacks.retention import Retention
 from stacks.stages import DEV, LOCAL, PROD, STAGES, Alarms, stage_of
 
 
-@pytest.mark.parametrize("silence", [None, "", "none", "open", "NONE"])
+def tokens(**changes) -> Tokens:
+    said = {
+        "issuer": "https://issuer.example",
+        "jwks_url": "https://issuer.example/keys",
+        "audiences": ("laneway",),
+        "tenant_claim": "tenant",
+    }
+    return Tokens(**{**said, **changes})
+
+
+@pytest.mark.parametrize(
+    "silence", [None, "", (), "open", ("open",), "api-key", (ApiKeys(), None), [ApiKeys()]]
+)
 @pytest.mark.parametrize("stage", [LOCAL, DEV, PROD], ids=lambda stage: stage.name)
 def test_a_stage_that_does_not_say_how_callers_prove_themselves_is_refused(stage, silence) -> None:
     with pytest.raises(StageError, match=r"choose how callers prove who they are.*open endpoint"):
@@ -24,6 +37,31 @@ def test_a_stage_has_no_default_way_for_callers_to_prove_themselves() -> None:
 
     assert fields["auth"].default is dataclasses.MISSING
     assert fields["auth"].default_factory is dataclasses.MISSING
+
+
+def test_a_mode_is_named_once() -> None:
+    with pytest.raises(StageError, match="ApiKeys more than once"):
+        dataclasses.replace(DEV, auth=(ApiKeys(), ApiKeys()))
+    with pytest.raises(StageError, match=r"https://issuer\.example more than once"):
+        dataclasses.replace(DEV, auth=(tokens(), tokens(tenant_claim="org")))
+
+
+@pytest.mark.parametrize(
+    ("said", "way_out"),
+    [
+        ({"jwks_url": "http://issuer.example/keys"}, "jwks_url.*must begin with https://"),
+        ({"issuer": "issuer.example"}, "issuer is .*must begin with https://"),
+        ({"audiences": ()}, "name the audiences"),
+        ({"audiences": ("",)}, "name the audiences"),
+        ({"tenant_claim": ""}, "tenant_claim"),
+        ({"algorithms": ("RS256", "HS256")}, "'HS256' is not offered; choose from RS256"),
+        ({"algorithms": ("none",)}, "'none' is not offered"),
+        ({"algorithms": ()}, "is not offered"),
+    ],
+)
+def test_tokens_that_anybody_could_make_are_refused(said, way_out) -> None:
+    with pytest.raises(StageError, match=way_out):
+        tokens(**said)
 
 
 def test_an_unknown_stage_is_refused_with_those_that_there_are() -> None:

@@ -1,0 +1,127 @@
+"""How callers prove who they are: the modes that a stage may name, each with what it must know.
+
+There is no mode without a proof. Keys and tokens are checked by one function of ours in front of one API;
+signatures (IAM) are checked by the gateway itself, on an API of their own where a stage takes others too,
+since a route has one authorizer (docs/decisions/0101-signed-calls-have-an-api-of-their-own.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from shared.settings import TokenIssuer
+from stacks.errors import StageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ALGORITHMS: Final = (
+    "RS256",
+    "RS384",
+    "RS512",
+    "PS256",
+    "PS384",
+    "PS512",
+    "ES256",
+    "ES384",
+    "ES512",
+)
+"""Signatures by a private key. Neither `none` nor a shared secret (HS256) is offered."""
+_HTTPS: Final = "https://"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeys:
+    """Keys that `laneway keys` makes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """Tokens (JWT) of one issuer, such as a user pool of Amazon Cognito; several issuers are several modes."""
+
+    issuer: str
+    """The claim `iss`, exactly as the issuer writes it."""
+    jwks_url: str
+    """Where the issuer publishes its keys."""
+    audiences: tuple[str, ...]
+    """One of them must be in `aud`; in a token without `aud`, as Cognito's access tokens are, be `client_id`."""
+    tenant_claim: str
+    """The claim that says whose the token is; a token without it is refused."""
+    scope_claim: str = "scope"
+    """Text with spaces between, or a list."""
+    scope_prefix: str = ""
+    """What our scopes begin with there, such as `laneway/`; others are passed over."""
+    algorithms: tuple[str, ...] = ("RS256", "ES256")
+
+    def __post_init__(self) -> None:
+        for name, url in (("issuer", self.issuer), ("jwks_url", self.jwks_url)):
+            if not url.startswith(_HTTPS):
+                raise StageError(f"Tokens: {name} is {url!r}; it must begin with {_HTTPS}")
+        if not self.audiences or not all(self.audiences):
+            raise StageError(
+                f"Tokens of {self.issuer}: name the audiences; without one, tokens that the issuer "
+                "made for anything else would open this stage"
+            )
+        if not self.tenant_claim or not self.scope_claim:
+            raise StageError(f"Tokens of {self.issuer}: tenant_claim and scope_claim name claims")
+        for algorithm in self.algorithms or ("",):
+            if algorithm not in ALGORITHMS:
+                raise StageError(
+                    f"Tokens of {self.issuer}: {algorithm!r} is not offered; choose from "
+                    f"{', '.join(ALGORITHMS)}"
+                )
+
+    def settings(self) -> TokenIssuer:
+        """What the authorizer is told."""
+        return TokenIssuer(
+            issuer=self.issuer,
+            jwks_url=self.jwks_url,
+            audiences=self.audiences,
+            tenant_claim=self.tenant_claim,
+            scope_claim=self.scope_claim,
+            scope_prefix=self.scope_prefix,
+            algorithms=self.algorithms,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Iam:
+    """Calls signed (SigV4) by whom AWS IAM knows; each role or user is a tenant."""
+
+
+Mode = ApiKeys | Tokens | Iam
+
+
+def check_auth(stage: str, auth: object) -> None:
+    """Raises `StageError` for a stage that names no mode, or something that is none."""
+    if not isinstance(auth, tuple) or not auth or not all(isinstance(m, Mode) for m in auth):
+        said = "says nothing" if not auth else f"says {auth!r}"
+        raise StageError(
+            f"stage {stage!r}: auth {said}; choose how callers prove who they are in "
+            "stacks/stages.py: a tuple of ApiKeys(), Tokens(...), Iam(). An open endpoint is not offered."
+        )
+    named = [mode.issuer if isinstance(mode, Tokens) else type(mode).__name__ for mode in auth]
+    twice = {name for name in named if named.count(name) > 1}
+    if twice:
+        raise StageError(f"stage {stage!r}: auth names {', '.join(sorted(twice))} more than once")
+
+
+def takes_keys(auth: Sequence[Mode]) -> bool:
+    """Whether keys are accepted."""
+    return any(isinstance(mode, ApiKeys) for mode in auth)
+
+
+def issuers(auth: Sequence[Mode]) -> tuple[TokenIssuer, ...]:
+    """Whose tokens are accepted."""
+    return tuple(mode.settings() for mode in auth if isinstance(mode, Tokens))
+
+
+def takes_signatures(auth: Sequence[Mode]) -> bool:
+    """Whether signed calls are accepted."""
+    return any(isinstance(mode, Iam) for mode in auth)
+
+
+def takes_credentials(auth: Sequence[Mode]) -> bool:
+    """Whether anything is accepted that our own authorizer checks."""
+    return takes_keys(auth) or bool(issuers(auth))
