@@ -11,6 +11,7 @@ from aws_cdk import Stack
 from aws_cdk import aws_ecs as ecs
 
 from stacks import names
+from stacks.errors import SynthError
 from stacks.parts.acknowledge import acknowledge
 from stacks.parts.fleet_network import FleetNetwork, fleet_network
 from stacks.parts.fleet_scaler import fleet_scaler
@@ -35,6 +36,7 @@ class FleetStack(Stack):
             names.stack(stage.name, "fleet"),
             description=f"Laneway {stage.name}: long-lived workers, and how many there are",
         )
+        _check_tensorrt(deployment)
         layer = control_layer(self, deployment.assets.control, stage=stage)
         scaler = fleet_scaler(self, deployment, layer=layer)
         network = fleet_network(self, stage)
@@ -57,6 +59,15 @@ class FleetStack(Stack):
             # A new service begins with one worker. The scaler, already there, sees to it within a
             # minute, so that a first deploy does not wait for a gpu.
             workers.node.add_dependency(scaler)
+
+
+def _check_tensorrt(deployment: Deployment) -> None:
+    unknown = sorted({*deployment.stage.fleet.gpus.tensorrt} - {*deployment.gpu_pools})
+    if unknown:
+        raise SynthError(
+            f"stage {deployment.stage.name!r}: gpus.tensorrt names {', '.join(unknown)}; pools with "
+            f"models on a gpu are {', '.join(deployment.gpu_pools) or 'none'}"
+        )
 
 
 def _cluster(stack: FleetStack, deployment: Deployment, network: FleetNetwork) -> ecs.Cluster:

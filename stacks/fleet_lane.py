@@ -76,6 +76,9 @@ class Gpus:
     """An on-demand instance costs at most so much more than the cheapest suitable type."""
     disk_gib: int = 60
     """For the image, CUDA's libraries among it."""
+    tensorrt: tuple[str, ...] = ()
+    """Pools whose models run through TensorRT, and what it cannot run on CUDA; the others on CUDA alone.
+    Never run on a GPU: see docs/architecture/03-gpu-lane.md."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.spot_price_percent <= 200:  # noqa: PLR2004 - twice the on-demand price

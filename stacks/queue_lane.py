@@ -28,6 +28,8 @@ GPU_QUEUES: Final = ("async-high", "async", "batch-high", "batch")
 """The queues of a gpu pool: there, a priority is a queue."""
 GPU_VISIBILITY_S: Final = 120
 """The long-lived worker extends it while it works; what a killed one held is free again by then."""
+LOCAL_GPU_VISIBILITY_S: Final = 20
+"""On one's own machine, where whoever kills a worker waits for what it held: twice its lease there."""
 _DAY_S: Final = 24 * 3600
 
 

@@ -10,7 +10,7 @@ from aws_cdk import aws_iam as iam
 from stacks import names
 from stacks.parts.job_resources import CHUNKS
 from stacks.parts.queue import LanewayQueue
-from stacks.queue_lane import GPU_VISIBILITY_S, visibility_s
+from stacks.queue_lane import GPU_VISIBILITY_S, LOCAL_GPU_VISIBILITY_S, visibility_s
 
 if TYPE_CHECKING:
     from constructs import Construct
@@ -68,7 +68,7 @@ def _warn_of_no_fleet(stack: QueuesStack, deployment: Deployment) -> None:
 def _hidden_s(deployment: Deployment, pool: str, kind: str) -> int:
     lane = deployment.stage.queue_lane
     if pool in deployment.gpu_pools:
-        return GPU_VISIBILITY_S
+        return LOCAL_GPU_VISIBILITY_S if deployment.stage.emulated else GPU_VISIBILITY_S
     if kind == CHUNKS:
         return visibility_s(lane.chunk_timeout_s)
     return visibility_s(lane.worker_timeout_s, window_s=lane.deliveries[kind].window_s)

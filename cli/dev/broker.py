@@ -12,6 +12,7 @@ from cli.dev.rabbitmq import PrivateBroker, is_installed
 
 if TYPE_CHECKING:
     import contextlib
+    from collections.abc import Callable
 
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
@@ -40,6 +41,23 @@ def start_broker(state: State, terminal: Terminal, cleanup: contextlib.ExitStack
         except RuntimeError as error:
             raise DevError(str(error)) from error
     return broker
+
+
+def tend(broker: PrivateBroker, show: Callable[[str], None]) -> None:
+    """Say that the broker has ended, and start it again; DevError where it does not start."""
+    if not broker.ended:
+        return
+    show(
+        "✗ RabbitMQ has ended. Jobs are still accepted, and are sent once it is back; "
+        "starting it again on its data"
+    )
+    try:
+        broker.revive()
+    except RuntimeError as error:
+        raise DevError(
+            f"{error}\n\nWithout it no job runs. Start the service anew, or with SQS: make dev"
+        ) from error
+    show("✓ RabbitMQ is back; workers connect to it by themselves")
 
 
 def tell_functions(client: SecretsManagerClient, broker: PrivateBroker) -> None:

@@ -117,6 +117,18 @@ class PrivateBroker:
         """Kill it, as a crash does."""
         self._end(signal.SIGKILL)
 
+    @property
+    def ended(self) -> bool:
+        """Whether it was started and has ended by itself, or was killed by somebody else."""
+        return self._process is not None and self._process.poll() is not None
+
+    def revive(self) -> None:
+        """Start it again where it `ended`: on the same port, with what is on disk."""
+        process, self._process = self._process, None
+        if process is not None and process.stdin is not None:
+            process.stdin.close()
+        self.start()
+
     def restart(self) -> None:
         """Stop it and start it again; connections are lost, what is on disk is not."""
         self.stop()

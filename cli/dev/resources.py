@@ -22,6 +22,8 @@ KEYS_TABLE: Final = f"{PREFIX}keys"
 TENANTS_TABLE: Final = f"{PREFIX}tenants"
 CHUNKS: Final = "chunks"
 """The queue of a pool that carries parts of batches; users drop nothing there."""
+LEASE_S: Final = 10.0
+"""What a killed worker held is run again in seconds; in the cloud a longer lease saves calls."""
 DRAIN_S: Final = 1.0
 """A worker that is stopped here hands its jobs back and does not finish them."""
 
@@ -92,6 +94,7 @@ def _worker(pool: str, told: Told, repository: Repository, *, amqp_url: str) -> 
         webhooks_queue=told.webhooks_queue,
         models_elsewhere=_elsewhere(repository, pool),
         amqp_url=amqp_url,
+        lease_s=LEASE_S,
         drain_s=DRAIN_S,
     )
 

@@ -17,7 +17,7 @@ import httpx
 
 from cli.dev import deploy, emulator
 from cli.dev.aws import Clients, connect, forget_aws_settings
-from cli.dev.broker import require_installed, start_broker, tell_functions
+from cli.dev.broker import require_installed, start_broker, tell_functions, tend
 from cli.dev.cors import apply_cors
 from cli.dev.examples import Example, examples
 from cli.dev.failures import DevError
@@ -45,6 +45,7 @@ from shared.repository import RepositoryError, read_repository
 if TYPE_CHECKING:
     from cli.dev.deploy import Target
     from cli.dev.processes import Guarded
+    from cli.dev.rabbitmq import PrivateBroker
     from cli.dev.terminal import Terminal
     from shared.settings import WorkerSettings
 
@@ -66,6 +67,8 @@ class Service:
     process: Guarded
     running: Running
     fleet: Fleet
+    broker: PrivateBroker | None
+    """The RabbitMQ that carries jobs, where one does."""
 
 
 def serve(target: Target, terminal: Terminal) -> None:
@@ -99,7 +102,7 @@ def _start(target: Target, terminal: Terminal, cleanup: contextlib.ExitStack) ->
         emulator.wait_until_up(process, target.port)
     access = emulator.access(target.port)
     clients = connect(access)
-    broker_url = _start_broker(target, terminal, cleanup, clients)
+    broker = _start_broker(target, terminal, cleanup, clients)
     with terminal.step("packages and stacks"), deploy.bootstrap(target) as bootstrap:
         deploy.synthesize(target)  # the bootstrap runs beside it
         finish(bootstrap, "The emulator could not be bootstrapped.")
@@ -111,7 +114,7 @@ def _start(target: Target, terminal: Terminal, cleanup: contextlib.ExitStack) ->
         endpoint=endpoint,
         api_key=secret,
         aws=access,
-        broker={"url": broker_url} if broker_url else {},
+        broker={"url": broker.url} if broker else {},
         **describe_resources(read_stage(clients.functions)),
     )
     return Service(
@@ -121,18 +124,19 @@ def _start(target: Target, terminal: Terminal, cleanup: contextlib.ExitStack) ->
         process=process,
         running=running,
         fleet=cleanup.enter_context(Fleet(target, access, show=terminal.line)),
+        broker=broker,
     )
 
 
 def _start_broker(
     target: Target, terminal: Terminal, cleanup: contextlib.ExitStack, clients: Clients
-) -> str:
-    """URL of the RabbitMQ that carries jobs; empty where SQS does."""
+) -> PrivateBroker | None:
+    """The RabbitMQ that carries jobs; None where SQS does."""
     if target.broker != "rabbitmq":
-        return ""
+        return None
     broker = start_broker(target.state, terminal, cleanup)
     tell_functions(clients.secrets, broker)
-    return broker.url
+    return broker
 
 
 def _start_workers(service: Service) -> None:
@@ -167,6 +171,8 @@ def _run(service: Service, changes: Changes, follower: LogFollower) -> None:
     while True:
         changed = _next_change(changes, service.process)
         service.fleet.tend()
+        if service.broker is not None:
+            tend(service.broker, service.terminal.line)
         if changed:
             _redeploy(service, changed)
             follower.follow(log_groups(service.clients))

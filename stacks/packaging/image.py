@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from stacks.packaging.assets import Asset, BuildContext
 
 Device = Literal["cuda", "cpu"]
+Base = Literal["cuda", "tensorrt", "cpu"]
+"""What an image is built on; that with TensorRT is the one of CUDA and its libraries."""
 
 WORKER: Final = PROJECT / "gpu_workers"
 IMAGE_FILES: Final = ("Dockerfile", ".dockerignore")
@@ -34,9 +36,9 @@ ENTRIES: Final = ("__main__.py", "probe.py")
 """What the container runs: the worker, and the check of its health."""
 
 
-def build_args(device: Device) -> dict[str, str]:
+def build_args(base: Base) -> dict[str, str]:
     """What `docker build` must be told beside the folder."""
-    return {"DEVICE": device}
+    return {"DEVICE": base}
 
 
 def build_image_context(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from aws_cdk import aws_logs as logs
 
     from stacks.deployment import Deployment
+    from stacks.packaging.image import Base
     from stacks.parts.fleet_network import FleetNetwork
     from stacks.parts.gpu_group import GpuGroup
     from stacks.parts.job_resources import JobResources
@@ -54,6 +55,13 @@ class Plan:
     def stage(self) -> Stage:
         """The stage."""
         return self.deployment.stage
+
+    @property
+    def base(self) -> Base:
+        """What runs the models, and what the image is built on."""
+        if not self.on_gpu:
+            return "cpu"
+        return "tensorrt" if self.pool in self.stage.fleet.gpus.tensorrt else "cuda"
 
     @property
     def on_gpu(self) -> bool:
@@ -94,7 +102,7 @@ def _device(plan: Plan) -> dict[str, Any]:
         return {"platform": "fargate", "device": "cpu", "device_memory_mib": memory_mib}
     return {
         "platform": "ec2",
-        "device": "cuda:0",
+        "device": f"{plan.base}:0",
         "device_memory_mib": int(_DEVICE_SHARE * fleet.gpus.gpu_memory_mib),
         "engine_cache": ENGINES,
         "autoscaling_group": names.workers_group(stage, plan.pool),
@@ -115,7 +123,7 @@ def worker_task(
         container_name="worker",
         image=ecs.ContainerImage.from_asset(
             str(images[plan.pool].folder),
-            build_args=build_args("cuda" if plan.on_gpu else "cpu"),
+            build_args=build_args(plan.base),
             platform=Platform.LINUX_AMD64,
             asset_name=f"{plan.pool}-worker",
         ),

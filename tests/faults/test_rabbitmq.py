@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +19,7 @@ from dataclasses import replace
 
 import pytest
 
+from cli.dev.broker import tend
 from cli.testing import start_service
 from cli.testing.event_source import EventSource
 from cli.testing.lambdas import LocalFunction
@@ -124,6 +127,21 @@ def _run_dying_worker(url, name):
     )
     assert done.returncode == -9, done.stderr
     return done.stdout.strip()
+
+
+def test_the_local_service_says_that_its_broker_died_and_starts_it_again(rabbitmq, names):
+    said = []
+    tend(rabbitmq, said.append)
+    assert said == []
+
+    os.kill(rabbitmq.pid, signal.SIGKILL)
+    wait_for(lambda: rabbitmq.ended, what="the broker has ended")
+    tend(rabbitmq, said.append)
+
+    assert [line[0] for line in said] == ["✗", "✓"]
+    assert not rabbitmq.ended
+    with RabbitBroker(AmqpSettings(url=rabbitmq.url)) as broker:
+        assert broker.counts(names["storm"]).dead == 0
 
 
 # --- jobs are accepted without the broker, and run once it is back

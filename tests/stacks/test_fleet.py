@@ -14,7 +14,7 @@ from functions.fleet_scaler.service import CRASHES, METRICS
 from functions.send.service import NOT_CONFIRMED
 from shared.limits import CLOUDFORMATION_RESOURCES, CLOUDFORMATION_TEMPLATE_BYTES
 from shared.settings import FleetScalerSettings, IngressSettings, SendSettings, WorkerSettings
-from stacks.errors import StageError
+from stacks.errors import StageError, SynthError
 from stacks.fleet_lane import Fleet, Gpus, RabbitMQ
 from stacks.parts.fleet_network import ENDPOINTS
 from stacks.stages import DEV, PROD
@@ -40,8 +40,9 @@ def rabbit(synthesize, with_gpu):
 
 @pytest.fixture(scope="module")
 def gpu_dev(synthesize, with_gpu):
-    """A gpu fleet that reaches AWS through a NAT gateway, partly on demand."""
-    fleet = Fleet(way_out="nat", on_demand_base=1, on_demand_percent=25, max_workers=5)
+    """A gpu fleet on TensorRT that reaches AWS through a NAT gateway, partly on demand."""
+    gpus = Gpus(tensorrt=("heavy",))
+    fleet = Fleet(way_out="nat", on_demand_base=1, on_demand_percent=25, max_workers=5, gpus=gpus)
     return synthesize(dataclasses.replace(DEV, fleet=fleet), repository=with_gpu)
 
 
@@ -420,6 +421,28 @@ def test_workers_are_told_what_they_work_on(gpu_prod, rabbit) -> None:
         kind: f"laneway-dev-shared-{kind}" for kind in ("async", "batch")
     }
     assert cpu.amqp_secret == BROKER.secret_arn
+
+
+def test_a_pool_that_the_stage_runs_through_tensorrt_has_its_device_libraries_and_engines(
+    gpu_dev, gpu_prod
+) -> None:
+    told = WorkerSettings.from_env(variables(gpu_dev, "heavy"))
+    assert (told.device, told.engine_cache) == ("tensorrt:0", "/var/cache/laneway")
+    assert image_bases(gpu_dev) == ["tensorrt"]
+    assert image_bases(gpu_prod) == ["cuda"]
+
+
+def image_bases(synthesized) -> list[str]:
+    (path,) = synthesized.folder.glob("*-fleet.assets.json")
+    images = json.loads(path.read_bytes())["dockerImages"].values()
+    return [image["source"]["dockerBuildArgs"]["DEVICE"] for image in images]
+
+
+def test_tensorrt_for_a_pool_without_models_on_a_gpu_is_refused(synthesize, with_gpu) -> None:
+    fleet = Fleet(gpus=Gpus(tensorrt=("shared",)))
+    stage = dataclasses.replace(DEV, fleet=fleet)
+    with pytest.raises(SynthError, match="names shared; pools with models on a gpu are heavy"):
+        synthesize(stage, repository=with_gpu)
 
 
 def test_workers_are_told_their_region_which_ecs_on_ec2_does_not_say(gpu_prod, rabbit) -> None:

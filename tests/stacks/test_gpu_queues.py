@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 
 import pytest
 
-from shared.settings import IngressSettings
-from stacks.queue_lane import GPU_VISIBILITY_S
+from cli.dev.resources import LEASE_S
+from shared.settings import IngressSettings, WorkerSettings
+from stacks.queue_lane import GPU_VISIBILITY_S, LOCAL_GPU_VISIBILITY_S
 from tests.stacks.aws_words import allowed_to, resolved
 
 KINDS = ("async-high", "async", "batch-high", "batch", "chunks")
@@ -26,12 +28,20 @@ def test_a_gpu_pool_has_a_queue_for_each_class_and_priority_also_on_ones_own_mac
     with_a_gpu_pool,
 ) -> None:
     found, stage = queues(with_a_gpu_pool), with_a_gpu_pool.stage.name
+    hidden_s = LOCAL_GPU_VISIBILITY_S if stage == "local" else GPU_VISIBILITY_S
 
     for kind in KINDS:
         queue = found[f"laneway-{stage}-heavy-{kind}"]
-        assert queue["VisibilityTimeout"] == GPU_VISIBILITY_S
+        assert queue["VisibilityTimeout"] == hidden_s
         assert queue["RedrivePolicy"]["maxReceiveCount"] == 20
         assert f"laneway-{stage}-heavy-{kind}-dlq" in found
+
+
+def test_what_a_killed_worker_held_is_visible_again_after_two_of_its_leases() -> None:
+    """Less, and a message would lapse between two heartbeats; more, and one waits for nothing."""
+    leases = {item.name: item.default for item in fields(WorkerSettings)}
+    assert 2 * leases["lease_s"] == GPU_VISIBILITY_S
+    assert 2 * LEASE_S == LOCAL_GPU_VISIBILITY_S
 
 
 def test_no_function_runs_a_gpu_pool_or_consumes_its_queues(with_a_gpu_pool) -> None:

@@ -19,11 +19,13 @@ from shared.errors import (
     ModelUnavailableError,
     SignatureError,
 )
+from shared.inference import providers
 from shared.inference.deadline import FOREVER, WATCHDOG, Watchdog
 from shared.inference.providers import (
     CPU,
     CPU_PROVIDER,
     CUDA_PROVIDER,
+    TENSORRT_PROVIDER,
     Device,
     DeviceError,
     open_device,
@@ -202,6 +204,24 @@ def test_tensorrt_without_its_library_is_refused_though_the_runtime_lists_it(mon
     with pytest.raises(DeviceError, match="libnvinfer"):
         open_device("tensorrt:0")
     assert open_device("cuda:1").providers == ((CUDA_PROVIDER, {"device_id": 1}), CPU_PROVIDER)
+
+
+def test_with_its_library_tensorrt_comes_first_and_keeps_its_engines(monkeypatch, tmp_path):
+    listed = [TENSORRT_PROVIDER, CUDA_PROVIDER, CPU_PROVIDER]
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: listed)
+    monkeypatch.setattr(
+        providers, "TENSORRT_LIBRARY", None
+    )  # the process itself, which can be loaded
+    cache = tmp_path / "engines"
+
+    device = open_device("tensorrt:1", engine_cache=str(cache))
+
+    (first, options), *others = device.providers
+    assert (first, device.required) == (TENSORRT_PROVIDER, TENSORRT_PROVIDER)
+    assert others == [(CUDA_PROVIDER, {"device_id": 1}), CPU_PROVIDER]
+    assert options["device_id"] == 1
+    assert options["trt_engine_cache_path"] == options["trt_timing_cache_path"] == str(cache)
+    assert cache.is_dir()
 
 
 def test_a_session_that_fell_back_from_its_device_is_no_session(serve):
