@@ -15,6 +15,7 @@ import pytest
 from shared.errors import QueueUnavailableError
 from shared.jobs.run import JobRunner
 from shared.jobs.work import Lease
+from shared.limits import MESSAGE_BYTES_MAX
 from shared.queues.protocol import Message
 from shared.queues.rabbitmq import AmqpSettings, RabbitBroker, queue_name
 from shared.queues.rabbitmq.topology import RETRY_S, Declaration, declare, retry_name
@@ -163,6 +164,16 @@ def test_an_unreadable_message_is_buried_byte_for_byte_with_its_reason(
     assert "not JSON" in properties.headers["reason"]
     assert properties.correlation_id == "theirs"
     assert eventually(lambda: queue.depth() == 0)
+
+
+def test_a_message_past_the_limit_is_put_aside_by_the_consumer(queue, dead_letters, publish):
+    publish(b" " * (MESSAGE_BYTES_MAX + 1))
+    publish(b" " * MESSAGE_BYTES_MAX)
+
+    [delivery] = receive(queue)
+
+    assert len(delivery.body) == MESSAGE_BYTES_MAX
+    assert eventually(lambda: dead_letters.depth() == 1)
 
 
 # --- redelivery and its limit
