@@ -48,7 +48,6 @@ class AuditStack(Stack):
             "Log",
             log_group_name=names.audit_log_group(stage.name),
             retention=retention(stage.retention.audit_days),
-            deletion_protection_enabled=True if stage.keep_data else None,
             removal_policy=RemovalPolicy.DESTROY,
         )
         function = _deployments(self, deployment)

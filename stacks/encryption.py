@@ -62,7 +62,9 @@ def _encrypt(construct: IConstruct, key_arn: str) -> None:
         construct.sse_specification = dynamodb.CfnTable.SSESpecificationProperty(
             sse_enabled=True, sse_type="KMS", kms_master_key_id=key_arn
         )
-    elif isinstance(construct, s3.CfnBucket):
+    elif isinstance(construct, s3.CfnBucket) and not construct.object_lock_enabled:
+        # A locked bucket outlasts its stage and the stage's key: who could disable that key, or schedule
+        # its end, could else take away what the lock is there to keep.
         construct.bucket_encryption = _bucket_encryption(key_arn)
     elif isinstance(construct, sqs.CfnQueue):
         construct.sqs_managed_sse_enabled = None

@@ -97,13 +97,17 @@ def replace_file(folder, version, bomb) -> None:
     (folder / version / "manifest.json").write_text(json.dumps(manifest))
 
 
-def test_destroying_prod_leaves_nothing_that_bills(served_models, tmp_path) -> None:
+def test_destroying_prod_leaves_nothing_that_bills_but_the_locked_archive(
+    served_models, tmp_path
+) -> None:
     done = run_app(tmp_path, stage="prod", models=str(served_models), keep_data="false")
 
     assert done.returncode == 0, done.stderr
     for path in (tmp_path / "cdk.out").glob("*.template.json"):
         for name, resource in json.loads(path.read_bytes())["Resources"].items():
-            assert resource.get("DeletionPolicy", "Delete") == "Delete", (path.name, name)
+            locked = resource.get("Properties", {}).get("ObjectLockEnabled", False)
+            kept = "Retain" if locked else "Delete"
+            assert resource.get("DeletionPolicy", "Delete") == kept, (path.name, name)
             assert not resource.get("Properties", {}).get("DeletionProtectionEnabled"), name
 
 

@@ -73,6 +73,13 @@ def test_prod_locks_the_archive_for_as_long_as_it_keeps_it(prod) -> None:
     assert rules["records"]["ExpirationInDays"] == days
 
 
+def test_a_locked_archive_is_not_encrypted_with_a_key_that_somebody_could_end(prod) -> None:
+    assert prod.stage.customer_key
+    [rule] = archive(prod)["Properties"]["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+
+    assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+
+
 def test_the_archive_in_prod_refuses_deletion_and_its_preparation_to_everybody(prod) -> None:
     [policy] = of_type(prod, "AWS::S3::BucketPolicy")
     statements = {s.get("Sid"): s for s in policy["Properties"]["PolicyDocument"]["Statement"]}
@@ -152,7 +159,6 @@ def test_commands_records_have_a_log_group_that_is_kept_like_the_archive(every_s
     ]
 
     assert group["RetentionInDays"] == stage.retention.audit_days
-    assert group.get("DeletionProtectionEnabled", False) is stage.keep_data
 
 
 def test_the_local_stage_has_no_archive_since_the_emulator_delivers_nothing_to_it(local) -> None:

@@ -46,8 +46,10 @@ def test_every_function_has_its_log_group_with_retention_which_goes_with_the_sta
 
     for name, function in every_stage.resources("AWS::Lambda::Function").items():
         assert f"/aws/lambda/{function['Properties'].get('FunctionName', name)}" in by_name
-    for group in by_name.values():
-        assert group["Properties"]["RetentionInDays"] <= every_stage.stage.retention.logs_days
+    keeps = every_stage.stage.retention
+    for name, group in by_name.items():
+        days = keeps.audit_days if name.endswith("/audit") else keeps.logs_days
+        assert group["Properties"]["RetentionInDays"] <= days
         assert group["DeletionPolicy"] == "Delete"
 
 

@@ -26,6 +26,12 @@ def tables(synthesized) -> dict[str, dict]:
     }
 
 
+def stored(synthesized, type_: str) -> list[dict]:
+    """Properties of the storage stack's resources of a type; the audit's archive is a stack of its own."""
+    resources = synthesized.templates["storage"]["Resources"].values()
+    return [found.get("Properties", {}) for found in resources if found["Type"] == type_]
+
+
 def test_every_table_can_be_restored_to_any_second_is_encrypted_and_bills_use_alone(
     every_stage,
 ) -> None:
@@ -51,8 +57,8 @@ def test_the_jobs_table_is_the_one_that_tests_make(every_stage) -> None:
 
 
 def test_nobody_outside_reaches_the_bucket_and_nobody_without_tls(every_stage) -> None:
-    (bucket,) = every_stage.properties("AWS::S3::Bucket")
-    (policy,) = every_stage.properties("AWS::S3::BucketPolicy")
+    (bucket,) = stored(every_stage, "AWS::S3::Bucket")
+    (policy,) = stored(every_stage, "AWS::S3::BucketPolicy")
 
     assert bucket["PublicAccessBlockConfiguration"] == {
         "BlockPublicAcls": True,
@@ -69,13 +75,13 @@ def test_nobody_outside_reaches_the_bucket_and_nobody_without_tls(every_stage) -
 
 
 def test_the_buckets_name_holds_account_and_region_as_names_are_taken_worldwide(prod) -> None:
-    (bucket,) = prod.properties("AWS::S3::Bucket")
+    (bucket,) = stored(prod, "AWS::S3::Bucket")
 
     assert resolved(bucket["BucketName"]) == f"laneway-prod-{ACCOUNT}-{REGION}"
 
 
 def rules_of(synthesized) -> dict[str, dict]:
-    (bucket,) = synthesized.properties("AWS::S3::Bucket")
+    (bucket,) = stored(synthesized, "AWS::S3::Bucket")
     return {rule["Id"]: rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
 
 
@@ -123,7 +129,7 @@ def test_rows_go_by_time_to_live(every_stage, table) -> None:
 def test_what_is_overwritten_or_removed_stays_for_a_day_and_its_marker_no_longer(
     every_stage,
 ) -> None:
-    (bucket,) = every_stage.properties("AWS::S3::Bucket")
+    (bucket,) = stored(every_stage, "AWS::S3::Bucket")
     rules = rules_of(every_stage)
 
     assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
@@ -135,7 +141,7 @@ def test_what_is_overwritten_or_removed_stays_for_a_day_and_its_marker_no_longer
 def test_the_bucket_takes_no_signature_older_than_a_quarter_of_an_hour_and_only_sigv4(
     every_stage,
 ) -> None:
-    (policy,) = every_stage.properties("AWS::S3::BucketPolicy")
+    (policy,) = stored(every_stage, "AWS::S3::BucketPolicy")
     found = {s["Sid"]: s for s in policy["PolicyDocument"]["Statement"] if "Sid" in s}
 
     old = found["OldSignature"]
@@ -175,7 +181,7 @@ def test_prod_keeps_tables_key_and_bucket_when_the_stack_goes(prod) -> None:
     assert {resource["DeletionPolicy"] for resource in kept} == {"Retain"}
     assert all(table["DeletionProtectionEnabled"] for table in tables(prod).values())
     assert key["EnableKeyRotation"] is True
-    assert prod.properties("Custom::S3AutoDeleteObjects") == []
+    assert stored(prod, "Custom::S3AutoDeleteObjects") == []
 
 
 def test_dev_and_local_leave_nothing_behind(dev, local) -> None:
@@ -186,8 +192,12 @@ def test_dev_and_local_leave_nothing_behind(dev, local) -> None:
 
 
 def test_devs_bucket_is_emptied_before_it_goes(dev) -> None:
-    (emptying,) = dev.properties("Custom::S3AutoDeleteObjects")
-    (bucket,) = dev.resources("AWS::S3::Bucket")
+    (emptying,) = stored(dev, "Custom::S3AutoDeleteObjects")
+    (bucket,) = [
+        name
+        for name, found in dev.templates["storage"]["Resources"].items()
+        if found["Type"] == "AWS::S3::Bucket"
+    ]
 
     assert emptying["BucketName"] == {"Ref": bucket}
 
