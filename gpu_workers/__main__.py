@@ -23,7 +23,8 @@ from gpu_workers.watcher import make_watcher
 from gpu_workers.worker import GpuWorker
 from shared.catalog import load_catalog
 from shared.errors import UnavailableError
-from shared.inference.providers import DeviceError
+from shared.inference.memory import container_bytes, hold_below
+from shared.inference.providers import CPU, DeviceError
 from shared.settings import SettingError, WorkerSettings
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def main() -> int:
         catalog = load_catalog(Path(settings.models) / "catalog.json")
     except (SettingError, OSError, ValueError, KeyError) as error:
         return _refuse(error)
+    if settings.device == CPU.name:  # what a driver maps is not told apart from what is used
+        hold_below(container_bytes())
     owner = f"{socket.gethostname()}-{os.getpid()}"
     telemetry = WorkerTelemetry(
         stage=settings.stage,

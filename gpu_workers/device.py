@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from shared.errors import LanewayError, UnavailableError
 from shared.inference.deadline import WATCHDOG
+from shared.inference.memory import recover
 from shared.jobs.columns import write_endings
 from shared.jobs.delivery import Retry, jitter_s
 from shared.jobs.steps import Ran, load_inputs, prepare_all, run_stack, use_model
@@ -99,8 +100,12 @@ class Device:
             stack = core.backlog.next(IDLE_S)
             if stack:
                 self._run_stack(stack)
-            elif core.draining.is_set() and not len(core.hand):
-                return
+            elif not len(core.hand):
+                if core.draining.is_set():
+                    return
+                # By then whoever published the last of them holds nothing of it any more.
+                if core.worker.sessions.spent and not core.draining.wait(IDLE_S):
+                    recover(core.worker.sessions)
 
     def stop(self) -> None:
         """End now: abort what runs, and run nothing more."""

@@ -147,6 +147,7 @@ class GpuWorker:
     def _publish(self) -> None:
         while (done := self.device.done.get()) is not None:
             publish(self.core, done, self._answering)
+            del done  # it holds the model while nothing else comes
 
     def _ahead(self, name: str) -> int:
         if name == CHUNKS:

@@ -45,6 +45,7 @@ values beyond the one that is wrong, a key, or a path of the machine.
 
 from __future__ import annotations
 
+from copy import copy
 from typing import ClassVar, Final
 
 ERROR_LENGTH_MAX: Final = 2000
@@ -327,3 +328,13 @@ class DeadlineExceededError(UnavailableError):
 
     code = "deadline_exceeded"
     retryable = False
+
+
+def without_memory(error: Exception, model: str) -> LanewayError:
+    """The failure of a run that there was no memory for, less its traceback: that holds the run's tensors."""
+    if isinstance(error, LanewayError):
+        return copy(error)
+    return ModelLimitError(
+        f"there was no memory for a request to model {model!r}; send less at once, or give its pool "
+        "more memory_mib"
+    )

@@ -9,11 +9,16 @@ from typing import Final
 from functions.queue_worker.assembly import make_chunk_runner, make_worker, queue_names
 from functions.queue_worker.service import make_handler
 from shared.catalog import load_catalog
+from shared.inference.memory import hold_below
 from shared.job_telemetry import JobTelemetry
-from shared.limits import LAMBDA_MEMORY_MIB_PER_VCPU
+from shared.limits import LAMBDA_MEMORY_MIB_PER_VCPU, MIB
 from shared.settings import QueueWorkerSettings
 
 PACKAGE: Final = Path(__file__).parents[2]
+# Set by Lambda; absent wherever else the package is tried out.
+MEMORY_MIB: Final = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
+if MEMORY_MIB:
+    hold_below(int(MEMORY_MIB) * MIB)
 
 _settings = QueueWorkerSettings.from_env(os.environ)
 _catalog = load_catalog(PACKAGE / "catalog.json")
@@ -28,8 +33,7 @@ _worker = make_worker(
     _settings,
     catalog=_catalog,
     package=PACKAGE,
-    # Set by Lambda; absent wherever else the package is tried out.
-    memory_mib=int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", LAMBDA_MEMORY_MIB_PER_VCPU)),
+    memory_mib=int(MEMORY_MIB or LAMBDA_MEMORY_MIB_PER_VCPU),
     reporter=_telemetry,
 )
 handler = make_handler(

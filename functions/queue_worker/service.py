@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from shared.inference.memory import recover
 from shared.jobs.concluding import conclude
 from shared.jobs.delivery import Done, Outcome
 from shared.jobs.run import JobRunner
@@ -56,6 +57,8 @@ def make_handler(
         else:
             outcomes = runner.run_delivery(deliveries, queue=kind, lease=lease, until_s=until_s)
         failed = _conclude(worker, worker.queues[worker.pool, kind], deliveries, outcomes)
+        if worker.sessions.spent:
+            recover(worker.sessions)
         return {"batchItemFailures": [{"itemIdentifier": name} for name in failed]}
 
     return handler

@@ -12,15 +12,19 @@ from typing import Final
 
 from functions.realtime.service import make_handler
 from shared.catalog import load_catalog
-from shared.limits import LAMBDA_MEMORY_MIB_PER_VCPU
+from shared.inference.memory import hold_below
+from shared.limits import LAMBDA_MEMORY_MIB_PER_VCPU, MIB
 from shared.settings import RealtimeSettings
 
 PACKAGE: Final = Path(__file__).parents[2]
+# Set by Lambda; absent wherever else the package is tried out.
+MEMORY_MIB: Final = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
+if MEMORY_MIB:
+    hold_below(int(MEMORY_MIB) * MIB)
 
 handler = make_handler(
     RealtimeSettings.from_env(os.environ),
     catalog=load_catalog(PACKAGE / "catalog.json"),
     package=PACKAGE,
-    # Set by Lambda; absent wherever else the package is tried out.
-    memory_mib=int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", LAMBDA_MEMORY_MIB_PER_VCPU)),
+    memory_mib=int(MEMORY_MIB or LAMBDA_MEMORY_MIB_PER_VCPU),
 )

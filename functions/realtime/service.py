@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 from functions.api_gateway import JSON_HEADERS, HttpRequest, Response, serve
 from shared.audit import AUDIT, INFER
 from shared.catalog import infer_routes
-from shared.errors import LanewayError, ModelNotFoundError
+from shared.errors import LanewayError, ModelNotFoundError, without_memory
 from shared.inference.encoder import encode
 from shared.inference.loading import open_sessions
+from shared.inference.memory import recover
 from shared.inference.pipeline import infer
 from shared.limiting.opened import open_gate
 from shared.limits import LAMBDA_MEMORY_MIB_PER_VCPU, MIB
@@ -149,12 +150,22 @@ class RealtimeService:
         facts.version = version.version
         facts.audit = self._records[version.digest]
         served = self._sessions.get(model.name, version.version)
-        header, tails, facts.model_ms = self._infer(served, request, deadline_s)
-        accepted = request.headers.get("accept-encoding")
-        if not tails and accepted is None:
-            return Response(200, JSON_HEADERS, header)
-        sent = join_answer(header, tails, accept_encoding=accepted)
-        return Response(200, sent.headers, sent.body)
+        try:
+            header, tails, facts.model_ms = self._infer(served, request, deadline_s)
+        except (LanewayError, MemoryError) as error:
+            if not self._sessions.spent and not isinstance(error, MemoryError):
+                raise
+            refusal = without_memory(error, served.name)
+            self._sessions.drop(served.name, served.version)
+        else:
+            accepted = request.headers.get("accept-encoding")
+            if not tails and accepted is None:
+                return Response(200, JSON_HEADERS, header)
+            sent = join_answer(header, tails, accept_encoding=accepted)
+            return Response(200, sent.headers, sent.body)
+        del served
+        recover(self._sessions)
+        raise refusal
 
     def _infer(
         self, served: ServedModel, request: HttpRequest, deadline_s: float

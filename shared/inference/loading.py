@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING
 
+from shared.inference.memory import resident_bytes
 from shared.inference.pipeline import ServedModel
 from shared.inference.providers import CPU
 from shared.inference.session import load_session
@@ -14,12 +14,10 @@ from shared.inference.transform import load_transform
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from shared.catalog import Catalog, Model, ModelVersion
     from shared.inference.providers import Device
-
-STATM: Final = Path("/proc/self/statm")
-PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 def load_model(
@@ -64,12 +62,16 @@ def open_sessions(
 ) -> Sessions[ServedModel]:
     """The models of the package at `root`, none of them loaded yet.
 
+    One that asks for more memory than the process may have is dropped, and loaded anew when it is next used.
+
     `then`: done with each model before anybody uses it, such as a first run.
     """
 
     def load(name: str, version: str) -> ServedModel:
         model, spec = catalog.find(name, version)
         served = load_model(root, model, spec, threads=threads, device=device)
+        served.session.rows_meant = model.max_batch_size
+        served.session.on_spent = partial(sessions.drop, name, version)
         if then is not None:
             then(served)
         return served
@@ -77,12 +79,7 @@ def open_sessions(
     def estimate_bytes(name: str, version: str) -> int:
         return catalog.find(name, version)[1].size_bytes
 
-    return Sessions(load, budget_bytes=budget_bytes, estimate_bytes=estimate_bytes)
-
-
-def resident_bytes() -> int:
-    """Resident memory of this process; 0 where the system does not say."""
-    try:
-        return int(STATM.read_text().split()[1]) * PAGE_BYTES
-    except OSError:
-        return 0
+    sessions: Sessions[ServedModel] = Sessions(
+        load, budget_bytes=budget_bytes, estimate_bytes=estimate_bytes
+    )
+    return sessions

@@ -32,12 +32,13 @@ from shared.errors import (
     ModelRunError,
     ModelUnavailableError,
     SignatureError,
+    TooLargeError,
 )
 from shared.inference.deadline import FOREVER, WATCHDOG
 from shared.inference.providers import CPU
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -102,6 +103,11 @@ class ModelSession:
         self._bf16_inputs = {i.name for i in version.graph_inputs if i.datatype == "BF16"}
         self._bf16_outputs = {o.name for o in version.graph_outputs if o.datatype == "BF16"}
         self.shared_dimensions = shared_dimensions(session)
+        self._batched = [i.name for i in version.graph_inputs if i.shape and i.shape[0] < 0]
+        self.rows_meant: int | None = None
+        """Rows that are run together at most; a request of more that needs too much memory is its caller's."""
+        self.on_spent: Callable[[], object] | None = None
+        """Told that a run needed more memory than there is, of which the session may still hold the most."""
         # The wrapper around the compiled session looks for missing inputs once more, for a sixth of
         # the time of a small model's run; the codec has done that.
         run = getattr(session, "_sess", session).run
@@ -132,7 +138,7 @@ class ModelSession:
             return self._run(output_names, feeds, watch.options)
         except RUN_FAILURES as error:
             if not watch.options.terminate:
-                raise self._translated(error) from error
+                raise self._translated(error, feeds) from error
             watch.renew()
             # If it may go on and has time, an earlier run of this thread was meant.
             if not watch.aborted and time.monotonic() < deadline_s:
@@ -149,14 +155,10 @@ class ModelSession:
             "when it started"
         )
 
-    def _translated(self, error: Exception) -> LanewayError:
+    def _translated(self, error: Exception, feeds: Mapping[str, NDArray[Any]]) -> LanewayError:
         by_values = self._fed_by_caller and isinstance(error, InvalidArgument)
         if out_of_memory(error) and not by_values:
-            return ModelLimitError(
-                f"{self._label} needed more memory{_at_node(error)} than it may have; send less at "
-                "once, or give its pool more memory_mib",
-                detail=_without_values(error),
-            )
+            return self._spent(error, feeds)
         fault = value_fault(error) if self._fed_by_caller else None
         if fault is not None:
             return SignatureError(
@@ -164,6 +166,23 @@ class ModelSession:
             )
         return ModelRunError(
             f"{self._label} failed{_at_node(error)} on an input that fits its signature",
+            detail=_without_values(error),
+        )
+
+    def _spent(self, error: Exception, feeds: Mapping[str, NDArray[Any]]) -> LanewayError:
+        """There was no memory for the run: its caller asked for more rows than are meant, or it is ours."""
+        if self.on_spent is not None:
+            self.on_spent()
+        rows = max((len(feeds[name]) for name in self._batched if name in feeds), default=1)
+        if self.rows_meant is not None and rows > self.rows_meant:
+            return TooLargeError(
+                f"{rows} rows at once need more memory than {self._label} may have; send at most "
+                f"{self.rows_meant} a request",
+                field="inputs",
+            )
+        return ModelLimitError(
+            f"{self._label} needed more memory{_at_node(error)} than it may have; send less at "
+            "once, or give its pool more memory_mib",
             detail=_without_values(error),
         )
 

@@ -85,6 +85,8 @@ class Sessions(Generic[T]):
         self._loads: dict[tuple[str, str], _Load] = {}
         self._failures: dict[tuple[str, str], tuple[LanewayError, float]] = {}
         self._ticks = count()
+        self.spent = False
+        """Whether a model was dropped since somebody last gave its memory back."""
 
     def use(self, name: str, version: str) -> Lease[T]:
         """A lease of the model, loaded now if it is not; raises what its load raised.
@@ -122,6 +124,17 @@ class Sessions(Generic[T]):
         """Whether the model can be loaded without another one going."""
         with self._lock:
             return self._size_bytes() + self._estimate_bytes(name, version) <= self._budget_bytes
+
+    def drop(self, name: str, version: str) -> None:
+        """Forget the model, in use or not: its memory goes with its last user, the next one loads it anew."""
+        with self._lock:
+            self._leases.pop((name, version), None)
+        self.spent = True
+
+    def clear(self) -> None:
+        """Forget every model, as `drop` does."""
+        with self._lock:
+            self._leases.clear()
 
     def loaded(self) -> list[tuple[str, str]]:
         """The models in memory, least recently used first."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from shared.errors import InternalError, LanewayError
+from shared.errors import InternalError, LanewayError, without_memory
 from shared.results.store import JobFailure
 
 if TYPE_CHECKING:
@@ -29,8 +29,14 @@ def guarded(worker: Worker, work: Work, step: Callable[[], T]) -> T | LanewayErr
 
 
 def as_failure(worker: Worker, work: Work, error: Exception) -> LanewayError:
-    """The error itself where it is one of ours; else a defect, which is reported."""
+    """The error itself where it is one of ours; else a defect, which is reported.
+
+    Where there was no memory, the model is dropped and nothing of the run is held.
+    """
+    if isinstance(error, MemoryError):
+        worker.sessions.drop(work.row.model, work.row.version)
+        return without_memory(error, work.row.model)
     if isinstance(error, LanewayError):
-        return error
+        return without_memory(error, work.row.model) if worker.sessions.spent else error
     worker.reporter.defect(error, work.row)
     return InternalError("an internal error; the service's log has it under the job's id")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from tests.fixtures.small_models import write_model
 
@@ -45,7 +45,7 @@ def preprocess(inputs):
 
 
 def write_fault_models(folder):
-    """Pool `shared`: mlp (two layers), plain (doubles), slow (doubles, can be held), deadly."""
+    """Pool `shared`: mlp (two layers), plain (doubles), slow (doubles, can be held), deadly, greedy."""
     folder.mkdir()
     (folder / "pools.toml").write_text("[shared]\n")
     write_model(folder, "mlp", "1", _two_layers(), x=("FP32", [-1, FEATURES]), y=("FP32", [-1, 3]))
@@ -57,6 +57,7 @@ def write_fault_models(folder):
         write_model(folder, name, "1", _double(), x=("FP32", [-1, 2]), y=("FP32", [-1, 2]))
         if transform:
             _add_transform(folder / name, transform)
+    write_model(folder, "greedy", "1", _greedy(), x=("FP32", [-1, 2]), y=("FP32", [-1, 2]))
     return folder
 
 
@@ -88,3 +89,18 @@ def _two_layers():
 def _double():
     two = numpy_helper.from_array(np.full((1, 2), 2.0, np.float32), "two")
     return [helper.make_node("Mul", ["x", "two"], ["y"])], [two]
+
+
+def _greedy():
+    """Gives its input back, after it held four times as many numbers at once as the largest one in it."""
+    steps = [
+        helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
+        helper.make_node("Cast", ["most"], ["count"], to=TensorProto.INT64),
+        helper.make_node("Unsqueeze", ["count", "first"], ["size"]),
+        helper.make_node("ConstantOfShape", ["size"], ["zeros"]),
+        helper.make_node("Sin", ["zeros"], ["sines"]),
+        helper.make_node("Concat", ["zeros", "sines"], ["both"], axis=0),
+        helper.make_node("ReduceSum", ["both"], ["sum"], keepdims=0),
+        helper.make_node("Add", ["x", "sum"], ["y"]),
+    ]
+    return steps, [numpy_helper.from_array(np.array([0], np.int64), "first")]

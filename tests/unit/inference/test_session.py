@@ -15,9 +15,10 @@ from shared.catalog import SessionSpec, TensorSpec
 from shared.errors import (
     DeadlineExceededError,
     ModelDigestError,
-    ModelRunError,
+    ModelLimitError,
     ModelUnavailableError,
     SignatureError,
+    TooLargeError,
 )
 from shared.inference import providers
 from shared.inference.deadline import FOREVER, WATCHDOG, Watchdog
@@ -304,14 +305,26 @@ def test_a_failure_of_another_kind_is_ours_and_told_in_the_log_alone(serve):
     shape = {"s": ("INT64", ["k"])}
     session = serve(node("ConstantOfShape", ["s"], shapes=shape)).session
 
-    with pytest.raises(ModelRunError) as failed:
+    with pytest.raises(ModelLimitError) as failed:
         session.run({"s": np.array([2**42])}, ["y"], deadline_s=1e12)
 
-    assert failed.value.message.endswith(
-        "failed at a ConstantOfShape node on an input that fits its signature"
-    )
+    assert "needed more memory at a ConstantOfShape node than it may have" in failed.value.message
     assert_no_internals(failed.value.message)
     assert "allocate memory" in failed.value.detail
+
+
+def test_who_holds_a_session_is_told_that_it_may_hold_all_memory(serve):
+    served = serve(node("ConstantOfShape", ["s"], shapes={"s": ("INT64", ["k"])}))
+    told = []
+    served.session.on_spent = lambda: told.append(True)
+
+    with pytest.raises(ModelLimitError):
+        served.session.run({"s": np.array([2**42])}, ["y"], deadline_s=1e12)
+    served.session.rows_meant = 1
+    with pytest.raises(TooLargeError, match=r"2 rows at once .* send at most 1 a request"):
+        served.session.run({"s": np.array([2**42, 1])}, ["y"], deadline_s=1e12)
+
+    assert told == [True, True]
 
 
 def test_the_watchdog_sleeps_when_there_is_nothing_to_watch_and_wakes_again():
