@@ -42,6 +42,7 @@ SUBCOMMANDS: Final = {
     "dlq": Subcommand("dlq", "app", "List, show and redrive dead letters."),
     "keys": Subcommand("keys", "app", "Create, list and revoke API keys of a stage."),
     "tenants": Subcommand("tenants", "app", "List, show and set the limits of tenants."),
+    "audit": Subcommand("audit", "audit", "Show who did what: calls, jobs, keys, deployments."),
     "webhooks": Subcommand("webhooks", "app", "Sign the webhooks that a stage sends."),
     "erase": Subcommand("erase", "erase", "Remove all that a stage keeps of a tenant."),
     "docs": Subcommand("docs", "docs", "Serve the API's description and a page to try it."),
