@@ -11,6 +11,7 @@ from aws_cdk.aws_events_targets import LambdaFunction
 from shared.results.table import DUE, HOOKS, UNSENT
 from shared.settings import SweeperSettings, WebhooksSettings
 from stacks import names
+from stacks.parts.acknowledge import acknowledge_schedule
 from stacks.parts.batch_functions import batch_finisher, batch_splitter
 from stacks.parts.function import LanewayFunction, control_layer, with_plugins_off
 from stacks.parts.job_resources import JobResources
@@ -100,13 +101,14 @@ def _sweeper(stack: JobsStack, layer: lambda_.ILayerVersion) -> None:
         resources=[*resources.job_queue_arns, resources.queue_arn(webhooks)],
     )
     allow_invoking(part, resources, resources.send_functions)
-    events.Rule(
+    rule = events.Rule(
         part,
         "EveryMinute",
         description="Starts the sweeper",
         schedule=events.Schedule.rate(Duration.seconds(SWEEP_EVERY_S)),
         targets=[LambdaFunction(part.function)],
     )
+    acknowledge_schedule(rule)
 
 
 def _webhooks(stack: JobsStack, layer: lambda_.ILayerVersion, public_url: str) -> None:

@@ -11,6 +11,7 @@ from aws_cdk.aws_events_targets import LambdaFunction
 from shared.results.batches_table import DUE
 from shared.settings import BatchFinisherSettings, BatchSplitterSettings
 from stacks import names
+from stacks.parts.acknowledge import acknowledge_schedule
 from stacks.parts.function import LanewayFunction, with_plugins_off
 from stacks.parts.job_resources import JobResources
 from stacks.parts.permissions import allow, allow_below, objects_at
@@ -105,13 +106,14 @@ def batch_finisher(
     allow(part, "TellMissing", actions=["s3:ListBucket"], resources=[resources.bucket_arn])
     _allow_sending(part, resources, names.dead_letters(names.finish_queue(stage.name)))
     _consume(part, resources, names.finish_queue(stage.name))
-    events.Rule(
+    rule = events.Rule(
         part,
         "EveryMinute",
         description="Starts the finisher to look after batches",
         schedule=events.Schedule.rate(Duration.minutes(1)),
         targets=[LambdaFunction(part.function)],
     )
+    acknowledge_schedule(rule)
     return part
 
 

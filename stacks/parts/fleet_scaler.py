@@ -12,6 +12,7 @@ from aws_cdk.aws_events_targets import LambdaFunction
 from shared.results.table import DUE
 from shared.settings import FleetScalerSettings
 from stacks import names
+from stacks.parts.acknowledge import acknowledge, acknowledge_schedule
 from stacks.parts.function import LanewayFunction, with_plugins_off
 from stacks.parts.job_resources import CHUNKS, JobResources
 from stacks.parts.permissions import allow, allow_invoking
@@ -52,16 +53,24 @@ def fleet_scaler(
     )
     # A wake is a hint of now: an old one, or a second try, tells nothing that the next look does not see.
     part.function.configure_async_invoke(max_event_age=Duration.seconds(60), retry_attempts=0)
+    acknowledge(
+        part.function,
+        rule="Serverless-LambdaAsyncFailureDestination",
+        reason="A look that failed has an alarm and is made good by the next one within a minute; its event says "
+        "nothing that would be worth keeping.",
+    )
     _allow_looking(part, deployment, resources)
     _allow_deciding(stack, part, deployment)
     _hear_of_tasks(stack, part, deployment)
-    return events.Rule(
+    rule = events.Rule(
         part,
         "EveryMinute",
         description="Starts the fleet scaler",
         schedule=events.Schedule.rate(Duration.seconds(LOOK_EVERY_S)),
         targets=[LambdaFunction(part.function)],
     )
+    acknowledge_schedule(rule)
+    return rule
 
 
 def scaler_settings(deployment: Deployment, resources: JobResources) -> FleetScalerSettings:
@@ -155,7 +164,7 @@ def _hear_of_tasks(stack: Stack, part: LanewayFunction, deployment: Deployment) 
         resource_name=names.fleet_cluster(deployment.stage.name),
         arn_format=ArnFormat.SLASH_RESOURCE_NAME,
     )
-    events.Rule(
+    rule = events.Rule(
         part,
         "TasksStopped",
         description="Tells the fleet scaler of workers that ended",
@@ -166,3 +175,4 @@ def _hear_of_tasks(stack: Stack, part: LanewayFunction, deployment: Deployment) 
         ),
         targets=[LambdaFunction(part.function)],
     )
+    acknowledge_schedule(rule)

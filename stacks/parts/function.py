@@ -205,6 +205,18 @@ def _role(scope: Construct, log_group: logs.LogGroup, name: str) -> iam.Role:
 def _acknowledge(function: LanewayFunction, stage: Stage) -> None:
     acknowledge(
         function,
+        rule="Serverless-LambdaLatestVersion",
+        reason="As AwsSolutions-L1: the runtime is the minor version of the interpreter that the project is "
+        "tested on.",
+    )
+    acknowledge(
+        function,
+        rule="Serverless-LambdaDLQ",
+        reason="It concerns asynchronous invocations. Functions are called by the gateway, by each other or by "
+        "queues, which have dead-letter queues of their own; those that a clock starts look again a minute later.",
+    )
+    acknowledge(
+        function,
         rule="AwsSolutions-L1",
         reason="The runtime is the minor version of the interpreter that the project is tested on, "
         "and its bytecode is in the package; a later one comes with a later environment.",

@@ -11,6 +11,7 @@ from constructs import Construct
 from shared.limits import JOB_TTL_S_MAX, SQS_RETENTION_S_MAX, SQS_VISIBILITY_S_MAX
 from stacks import names
 from stacks.errors import SynthError
+from stacks.parts.acknowledge import acknowledge
 
 MAX_RECEIVES: Final = 20
 """A backstop: attempts are counted in the job's row, and a delivery that ran nothing costs none."""
@@ -39,6 +40,11 @@ class LanewayQueue(Construct):
             )
         self.dead_letters = _queue(
             self, "DeadLetters", names.dead_letters(name), retention_s=SQS_RETENTION_S_MAX
+        )
+        acknowledge(
+            self.dead_letters,
+            rule="Serverless-SQSRedrivePolicy",
+            reason="It is the dead-letter queue itself: nothing consumes it, so nothing can fail there.",
         )
         self.queue = _queue(
             self,

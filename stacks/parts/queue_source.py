@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from aws_cdk import Duration
 from aws_cdk import aws_lambda as lambda_
 
+from stacks.parts.acknowledge import acknowledge
 from stacks.parts.permissions import RECEIVE, allow
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def consume(
 ) -> None:
     """Deliver the queue's messages to the function; what it names as failed stays on the queue."""
     allow(part, f"Consume{construct_id.title()}", actions=RECEIVE, resources=[queue_arn])
-    lambda_.EventSourceMapping(
+    mapping = lambda_.EventSourceMapping(
         part,
         construct_id,
         target=part.function,
@@ -33,4 +34,10 @@ def consume(
         max_batching_window=Duration.seconds(window_s) if window_s else None,
         max_concurrency=max_concurrency,
         report_batch_item_failures=True,
+    )
+    acknowledge(
+        mapping,
+        rule="Serverless-LambdaEventSourceMappingDestination",
+        reason="Lambda offers no destination for failures of a queue of SQS: the queue's own redrive policy "
+        "takes what was received too often.",
     )

@@ -155,7 +155,7 @@ def synthesize(
 ) -> Callable[..., Synthesized]:
     """Synthesizes a stage with the security checks on; `error` is what synthesis refused."""
     from aws_cdk import App, Validations  # noqa: PLC0415 - after `stacks`, which the sorter moves
-    from cdk_nag import AwsSolutionsChecks  # noqa: PLC0415 - as above
+    from cdk_nag import AwsSolutionsChecks, ServerlessChecks  # noqa: PLC0415 - as above
 
     from stacks.compose import compose  # noqa: PLC0415 - as above
 
@@ -164,7 +164,7 @@ def synthesize(
     def run(stage: Stage, **changes: Any) -> Synthesized:
         folder = tmp_path_factory.mktemp(f"cdk-{stage.name}")
         app = App(context=context, outdir=str(folder), analytics_reporting=False)
-        Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+        Validations.of(app).add_plugins(AwsSolutionsChecks(app), ServerlessChecks(app))
         deployment = Deployment(stage=stage, repository=repository, assets=assets)
         compose(app, replace(deployment, **changes))
         error = None
