@@ -24,7 +24,7 @@ from shared.inference.layout import flatten, objects, raw_shape, split_elements
 from shared.limits import BYTES_ELEMENT_BYTES, TENSOR_BYTES_MAX, TENSOR_ELEMENTS_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -45,6 +45,7 @@ class InputCodec:
         "_dtype",
         "_elements_max",
         "_kind",
+        "_sizes_max",
         "_text",
         "_typecode",
         "allow_non_finite",
@@ -54,8 +55,19 @@ class InputCodec:
         "spec",
     )
 
-    def __init__(self, spec: TensorSpec, *, text: bool, allow_non_finite: bool) -> None:
-        """`text`: BYTES become str (for a graph) instead of bytes (for a transform)."""
+    def __init__(
+        self,
+        spec: TensorSpec,
+        *,
+        text: bool,
+        allow_non_finite: bool,
+        sizes_max: Mapping[int, int] | None = None,
+    ) -> None:
+        """`text`: BYTES become str (for a graph) instead of bytes (for a transform).
+
+        `sizes_max`: by dimension, what the model's outputs allow (`growth.sizes_allowed`).
+        """
+        self._sizes_max = tuple((sizes_max or {}).items())
         self.spec = spec
         self.name = spec.name
         self.allow_non_finite = allow_non_finite
@@ -112,6 +124,9 @@ class InputCodec:
             if got < 0 or (want != got and want >= 0):
                 refusals.wrong_dimension(self.spec.name, index, expected, shape)
             count *= got
+        for axis, most in self._sizes_max:
+            if shape[axis] > most:
+                raise refusals.outputs_too_large(self.spec.name, axis, shape[axis], most)
         if count > self._elements_max or (not count and max(shape) > self._elements_max):
             refusals.too_many_elements(self.spec.name, index, shape, count, self._elements_max)
         return count

@@ -15,6 +15,7 @@ from shared.errors import InvalidRequestError, SignatureError
 from shared.inference import refusals
 from shared.inference.codec import InputCodec
 from shared.inference.encoder import Answer, Heading, Wanted
+from shared.inference.growth import sizes_allowed
 from shared.inference.plain import Plain
 from shared.schema.datatypes import DATATYPES
 from shared.schema.wire import split_tail, wants_binary
@@ -76,9 +77,13 @@ class ServedModel:
         self._heading = Heading(
             model.name, version.version, allow_non_finite=model.allow_non_finite
         )
+        allowed = {} if transform else sizes_allowed(session)
         self._codecs = {
             spec.name: InputCodec(
-                spec, text=transform is None, allow_non_finite=model.allow_non_finite
+                spec,
+                text=transform is None,
+                allow_non_finite=model.allow_non_finite,
+                sizes_max=allowed.get(spec.name),
             )
             for spec in version.inputs
         }

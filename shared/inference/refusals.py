@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import isfinite
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from shared.errors import LanewayError, NonFiniteInputError, SignatureError
+from shared.errors import LanewayError, NonFiniteInputError, SignatureError, TooLargeError
 from shared.schema.refusals import describe
 
 if TYPE_CHECKING:
@@ -92,6 +92,15 @@ def too_many_elements(
         f"input {name!r} has shape {list(shape)}, {count} elements; a tensor of its datatype may "
         f"have {limit}, and so may each dimension",
         field=f"inputs[{index}].shape",
+    )
+
+
+def outputs_too_large(name: str, axis: int, size: int, most: int) -> TooLargeError:
+    """By its shape alone: every output would be larger than one may be."""
+    return TooLargeError(
+        f"input {name!r} has {size} in dimension {axis}; the model's outputs grow with it, and past "
+        f"{most} none of them could be answered: send several requests, or a batch",
+        field="inputs",
     )
 
 
