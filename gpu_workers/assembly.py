@@ -69,6 +69,7 @@ def open_core(
             owner=owner,
             lease_s=settings.lease_s,
             chunk_s=settings.chunk_s,
+            tenant_share=settings.tenant_share,
         )
         if CHUNKS in consumed:
             core.chunks = make_pool_chunk_runner(

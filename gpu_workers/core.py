@@ -10,6 +10,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Final
 
 from gpu_workers.backlog import Backlog
+from gpu_workers.fairness import Fairness
 from gpu_workers.hand import Hand, Held
 from gpu_workers.outage import Outage
 from gpu_workers.rota import Rota
@@ -50,6 +51,9 @@ class Core:
     chunk_s: float = 300.0
     chunk_started_s: float = 0.0
     inputs_bytes_max: int = INPUTS_BYTES_MAX
+    tenant_share: float = 1.0
+    """Of what waits here of one queue, so much may be one tenant's."""
+    fairness: Fairness = field(init=False)
     hand: Hand = field(init=False)
     outage: Outage = field(default_factory=Outage)
     backlog: Backlog = field(init=False)
@@ -68,7 +72,8 @@ class Core:
 
     def __post_init__(self) -> None:
         consumed = [name for name in ORDER if name in self.queues]
-        self.hand = Hand(bytes_max=self.inputs_bytes_max)
+        self.fairness = Fairness(self.worker, share=self.tenant_share)
+        self.hand = Hand(bytes_max=self.inputs_bytes_max, leave=self.fairness.leave)
         self.backlog = Backlog(Rota(consumed))
         self.settling = Settling(
             self.worker, queues=self.queues, hand=self.hand, outage=self.outage
@@ -78,7 +83,10 @@ class Core:
     def hold(self, queue: str, deliveries: Sequence[Delivery]) -> list[Held]:
         """Take deliveries in hand: from now on their messages are kept invisible."""
         beat_s = time.monotonic() + self.lease_s / BEATS
-        held = [Held(queue, delivery, beat_s) for delivery in deliveries]
+        held = [
+            Held(queue, delivery, beat_s, entered=self.fairness.entered(delivery))
+            for delivery in deliveries
+        ]
         self.hand.take(held)
         return held
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from shared.limits import DECODED_BODY_BYTES_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from shared.inference.pipeline import ServedModel
     from shared.inference.sessions import Lease
     from shared.jobs.work import Work
+    from shared.limiting.shares import Entered
     from shared.queues.protocol import Delivery
 
 
@@ -28,6 +29,8 @@ class Held:
     """When its message and its lease are extended next, on the monotonic clock."""
     work: Work | None = None
     """The claimed job; None: not claimed, or handed back."""
+    entered: Entered | None = None
+    """Its place in its tenant's share; given back when it begins to run."""
     until: float = 0.0
     """Epoch seconds: when the row's lease lapses."""
     model: Lease[ServedModel] | None = None
@@ -49,8 +52,11 @@ class Held:
 class Hand:
     """All of it, counted: by queue, for how much more to receive, and in bytes."""
 
-    def __init__(self, *, bytes_max: int) -> None:
+    def __init__(
+        self, *, bytes_max: int, leave: Callable[[Entered], None] = lambda _entered: None
+    ) -> None:
         self._bytes_max = bytes_max
+        self._leave = leave
         self._held: dict[Held, None] = {}
         self._waiting: Counter[str] = Counter()
         """By queue, of those that have not begun to run."""
@@ -75,6 +81,7 @@ class Hand:
                     self._bytes -= item.size_bytes
                     self._waiting[item.queue] -= not item.started
                     item.size_bytes = 0
+                    self._give_back(item)
                     lease, item.model = item.model, None
                     if lease is not None:
                         lease.__exit__()
@@ -87,6 +94,7 @@ class Hand:
                 if item in self._held:
                     self._waiting[item.queue] -= not item.started
                 item.started = True
+                self._give_back(item)
             self._changed.notify_all()
 
     def all(self) -> list[Held]:
@@ -134,6 +142,11 @@ class Hand:
                     self._bytes += size_bytes - item.size_bytes
                     item.size_bytes = size_bytes
             return True
+
+    def _give_back(self, item: Held) -> None:
+        entered, item.entered = item.entered, None
+        if entered is not None:
+            self._leave(entered)
 
     def _fits(self, more_bytes: int) -> bool:
         return not self._bytes or self._bytes + more_bytes <= self._bytes_max

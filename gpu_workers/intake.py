@@ -217,7 +217,9 @@ class Receiver:
         elif self._name == CHUNKS:
             core.backlog.add([Ready(held=item) for item in core.hold(self._name, deliveries)])
         else:
-            self._intake.take(self._name, deliveries)
+            self._intake.take(
+                self._name, core.fairness.admitted(self._name, deliveries, ahead=self._ahead)
+            )
 
     def _receive_more(self, room: int) -> list[Delivery]:
         """Several calls at once: SQS gives ten messages a call, and the queue seems to hold more."""

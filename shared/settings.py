@@ -168,6 +168,8 @@ class PoolWorkerSettings(JobSettings):
     webhooks_queue: str = ""
     models_elsewhere: dict[str, list[str]] = field(default_factory=dict)
     """Models of other pools, by pool, to send a message for one on to where it belongs."""
+    tenant_share: float = 1.0
+    """Of what is in hand of one queue, so much may be one tenant's; 1: all of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +177,10 @@ class QueueWorkerSettings(PoolWorkerSettings):
     """The function that works on one pool's queues."""
 
     session_budget_mib: int = 512
+    capacity: dict[str, float] = field(default_factory=dict)
+    """By queue: jobs that all workers of the pool together can have in hand."""
+    usage_table: str = ""
+    """Counts what they have in hand; empty: nobody does."""
     deadline_margin_ms: int = 3000
     """Kept of the invocation's time to publish results and to hand back the rest."""
 

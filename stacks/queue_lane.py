@@ -65,6 +65,9 @@ class QueueLane:
         }
     )
     """By latency class."""
+    tenant_share: float = 0.8
+    """Of what a pool's workers have in hand, so much may be one tenant's, whoever else has jobs: the
+    rest is for the others. 1: all of it, which costs nothing and is fair by SQS alone."""
     worker_timeout_s: int = 60
     """Of one invocation, and of a job's run unless the job says less. What a killed worker held is
     taken over after this time, so it stays near the target of class async."""
@@ -82,6 +85,10 @@ class QueueLane:
     def __post_init__(self) -> None:
         if set(self.deliveries) != {"async", "batch"}:
             raise StageError(f"deliveries names {sorted(self.deliveries)}; name async and batch")
+        if not 0 < self.tenant_share <= 1:
+            raise StageError(
+                f"tenant_share is {self.tenant_share}; write more than 0, and 1 at most"
+            )
         for name in ("worker_timeout_s", "chunk_timeout_s"):
             if not 1 <= getattr(self, name) <= LAMBDA_TIMEOUT_S_MAX:
                 raise StageError(

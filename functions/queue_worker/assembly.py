@@ -10,6 +10,8 @@ from shared.inference.loading import open_sessions
 from shared.jobs.batches.facts import tell_nobody
 from shared.jobs.clock import system_clock
 from shared.jobs.pool_worker import make_pool_chunk_runner, make_pool_worker
+from shared.jobs.sharing import NO_SHARING, Sharing
+from shared.limiting.shares_dynamodb import DynamoShares
 from shared.limits import LAMBDA_MEMORY_MIB_PER_VCPU, MIB
 from shared.queues.sqs import SqsQueue
 
@@ -54,6 +56,20 @@ def make_worker(
         sqs=sqs,
         reporter=reporter,
         clock=clock,
+        sharing=_sharing(settings),
+    )
+
+
+def _sharing(settings: QueueWorkerSettings) -> Sharing:
+    """How many jobs of one tenant all workers of the pool may have in hand, by queue."""
+    if settings.tenant_share >= 1 or not settings.usage_table:
+        return NO_SHARING
+    return Sharing(
+        shares=DynamoShares(make_client("dynamodb"), table=settings.usage_table),
+        jobs_max={
+            queue: max(1, int(jobs * settings.tenant_share))
+            for queue, jobs in settings.capacity.items()
+        },
     )
 
 

@@ -9,6 +9,7 @@ from shared.jobs.batches.run_chunk import ChunkRunner, ChunkWorker
 from shared.jobs.clock import system_clock
 from shared.jobs.parallel import Parallel
 from shared.jobs.rules import JobRules
+from shared.jobs.sharing import NO_SHARING, Sharing
 from shared.jobs.submit import Jobs
 from shared.jobs.work import Worker
 from shared.queues.sqs import SqsQueue
@@ -40,6 +41,7 @@ def make_pool_worker(
     sqs: Any,
     reporter: Reporter,
     clock: Clock = system_clock,
+    sharing: Sharing = NO_SHARING,
 ) -> Worker:
     """The worker of a pool. `queues`: of all pools; `sqs`: the client for the webhooks' queue."""
     store = DynamoJobStore(make_client("dynamodb"), table=settings.jobs_table, clock=clock)
@@ -70,6 +72,7 @@ def make_pool_worker(
             model: pool for pool, models in settings.models_elsewhere.items() for model in models
         },
         events=SqsQueue(sqs, url=settings.webhooks_queue) if settings.webhooks_queue else None,
+        sharing=sharing,
         lane="gpu" if any(m.compute == GPU for m in catalog.models.values()) else "queue",
     )
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from shared.jobs.columns import KnownWays
 from shared.jobs.delivery import Retry, jitter_s
 from shared.jobs.ledger import Ledger
+from shared.jobs.sharing import shared_out
 from shared.jobs.stacking import Paces, Stacking
 from shared.jobs.taking import Taking
 from shared.jobs.work import Work, waves
@@ -43,9 +44,27 @@ class JobRunner:
         no attempt was charged then.
         """
         ledger = Ledger(self._worker)
+        with shared_out(self._worker, deliveries, queue=queue, lease=lease) as turned:
+            for position, outcome in turned.items():
+                ledger.note(position, outcome)
+            ours = [place for place in range(len(deliveries)) if place not in turned]
+            self._run(deliveries, ours, ledger, queue=queue, lease=lease, until_s=until_s)
+            return ledger.settle(len(deliveries))
+
+    def _run(
+        self,
+        deliveries: Sequence[Delivery],
+        ours: Sequence[int],
+        ledger: Ledger,
+        *,
+        queue: str,
+        lease: Lease,
+        until_s: float,
+    ) -> None:
+        """Run what is at the positions `ours`."""
         taking = Taking(self._worker, queue=queue, lease=lease)
         stacking = Stacking(self._worker, ledger, self._paces, self._ways, until_s=until_s)
-        first, later = self._take(deliveries, taking, ledger)
+        first, later = self._take(deliveries, ours, taking, ledger)
         held = later[:1] if not first else []
         ledger.release(later[len(held) :])
         for wave in waves(
@@ -56,18 +75,20 @@ class JobRunner:
             stacking.run(held)
         for work in later[len(held) :]:
             _run_again(work, deliveries[work.position], taking, stacking, ledger)
-        return ledger.settle(len(deliveries))
 
     def _take(
-        self, deliveries: Sequence[Delivery], taking: Taking, ledger: Ledger
+        self,
+        deliveries: Sequence[Delivery],
+        ours: Sequence[int],
+        taking: Taking,
+        ledger: Ledger,
     ) -> tuple[list[Work], list[Work]]:
         """The jobs that are ours now: those that run for the first time, and those tried before."""
-        positions = range(len(deliveries))
         taken = self._worker.parallel.map(
-            lambda position: taking.take(position, deliveries[position]), positions
+            lambda position: taking.take(position, deliveries[position]), ours
         )
         works = [item for item in taken if isinstance(item, Work)]
-        for position, item in zip(positions, taken, strict=True):
+        for position, item in zip(ours, taken, strict=True):
             if not isinstance(item, Work):
                 ledger.note(position, item)
         return (

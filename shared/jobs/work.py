@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from shared.jobs.sharing import NO_SHARING, Sharing
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -50,6 +52,8 @@ class Worker:
     """The webhooks' queue; None: the sweeper alone sends events."""
     lane: LaneName = "queue"
     """Of its rows: the pool's models share one compute."""
+    sharing: Sharing = NO_SHARING
+    """How many jobs of one tenant may be in hand."""
 
 
 class Lease(NamedTuple):

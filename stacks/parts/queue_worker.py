@@ -15,6 +15,7 @@ from shared.settings import QueueWorkerSettings
 from stacks import names
 from stacks.parts.function import LanewayFunction, with_plugins_off
 from stacks.parts.job_resources import CHUNKS, JobResources
+from stacks.parts.limits import allow_counting
 from stacks.parts.pool_permissions import allow_working
 from stacks.parts.queue_source import consume
 
@@ -108,6 +109,7 @@ class QueueWorker(Construct):
             timeout_s=feeds.timeout_s,
         )
         allow_working(self.part, resources, pool)
+        allow_counting(self.part, stack, stage.name)
         for kind, source in feeds.sources.items():
             consume(
                 self.part,
@@ -125,5 +127,11 @@ def _environment(deployment: Deployment, resources: JobResources, pool: str) -> 
         dead_letters=resources.dead_letters(pool),
         webhooks_queue=resources.queue_url(names.webhooks_queue(deployment.stage.name)),
         models_elsewhere=deployment.models_elsewhere(pool),
+        tenant_share=deployment.stage.queue_lane.tenant_share,
+        capacity={
+            kind: delivery.batch_size * delivery.max_concurrency
+            for kind, delivery in deployment.stage.queue_lane.deliveries.items()
+        },
+        usage_table=names.usage_table(deployment.stage.name),
     )
     return with_plugins_off({**settings.to_env(), **BLAS_ON_ONE_THREAD})

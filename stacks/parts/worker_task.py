@@ -87,6 +87,7 @@ def worker_settings(plan: Plan, resources: JobResources) -> WorkerSettings:
         dead_letters=resources.dead_letters(pool),
         webhooks_queue=resources.queue_url(names.webhooks_queue(stage.name)),
         models_elsewhere=plan.deployment.models_elsewhere(pool),
+        tenant_share=stage.queue_lane.tenant_share,
         models="/srv/laneway",
         drain_s=DRAIN_S,
         amqp_secret="" if stage.rabbitmq is None else stage.rabbitmq.secret_arn,

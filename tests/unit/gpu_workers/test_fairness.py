@@ -1,0 +1,71 @@
+"""The long-lived worker under a flood of one tenant: what another waits, on a first-in-first-out queue."""
+
+from __future__ import annotations
+
+from shared.jobs.submission import Submission
+from tests.fixtures.job_desk import tensor_body
+from tests.fixtures.worker_desk import wait_for
+
+FLOOD = 10_000
+QUIET = 20
+TURNS = 600.0
+"""Of the flood's loops: some milliseconds each."""
+
+
+def submit(desk, tenant, turns):
+    submission = Submission(model="loop", body=tensor_body([turns]))
+    return desk.jobs.submit(submission, tenant=tenant).row.key
+
+
+def quiet_p95_s(desk):
+    """Of the waits of jobs that come one after the other."""
+    waits = []
+    for _ in range(QUIET):
+        key = submit(desk, "quiet", 1.0)
+        wait_for(lambda key=key: desk.row(key).finished_at)
+        row = desk.row(key)
+        waits.append(row.started_at - row.created_at)
+    return sorted(waits)[int(QUIET * 0.95)]
+
+
+def test_a_quiet_tenant_s_jobs_hardly_wait_for_a_flood(desk):
+    with desk.running(desk.make(tenant_share=0.5)):
+        alone_s = quiet_p95_s(desk)
+        flood = [submit(desk, "noisy", TURNS) for _ in range(FLOOD)]
+
+        flooded_s = quiet_p95_s(desk)
+
+        assert desk.depth() > FLOOD // 10, "the flood is not over"
+    assert flooded_s <= 2 * alone_s + 1
+    assert desk.dead.depth() == 0
+    attempts = {desk.row(key).attempt for key in flood}
+    assert attempts <= {0, 1}
+
+
+def test_of_what_waits_one_tenant_has_its_share_and_the_rest_goes_back(desk):
+    core = desk.make(tenant_share=0.5).core
+    for _ in range(10):
+        submit(desk, "noisy", 1.0)
+    submit(desk, "quiet", 1.0)
+    found = core.queues["async"].receive(limit=20, wait_s=0)
+
+    admitted = core.fairness.admitted("async", found, ahead=8)
+
+    assert [delivery.tenant for delivery in admitted] == ["noisy"] * 4 + ["quiet"]
+    held = core.hold("async", admitted)
+    assert core.fairness.admitted("async", found[:1], ahead=8) == []
+    core.hand.start(held[:1])
+    assert core.fairness.admitted("async", found[:1], ahead=8) == found[:1]
+
+
+def test_what_is_dropped_before_it_ran_gives_its_place_back_too(desk):
+    core = desk.make(tenant_share=0.5).core
+    for _ in range(4):
+        submit(desk, "noisy", 1.0)
+    found = core.queues["async"].receive(limit=20, wait_s=0)
+    held = core.hold("async", core.fairness.admitted("async", found, ahead=4))
+    assert len(held) == 2
+
+    core.hand.drop(held)
+
+    assert len(core.fairness.admitted("async", found[2:], ahead=4)) == 2
