@@ -17,7 +17,6 @@ import httpx
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cli.client.auth import ApiKeyAuth, SigV4Auth
 
 # What describes a body or asks for one; all else belongs to a single hop.
 PASSED_ON: Final = (
@@ -47,7 +46,7 @@ class Site(NamedTuple):
     page_headers: Mapping[str, str]
     openapi: Mapping[str, Any]
     endpoint: str
-    auth: ApiKeyAuth | SigV4Auth | None = None
+    auth: httpx.Auth | None = None
 
 
 class DocsServer(ThreadingHTTPServer):

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from cli.client.auth import ApiKeyAuth, iam_auth
+from cli.client.auth import auth_of
 from cli.client.errors import (
     ClientError,
     ConfigurationError,
@@ -29,6 +29,7 @@ from cli.client.tensors import Tensor, is_array
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cli.client.auth import Token
     from cli.client.metadata import ModelMetadata
 
 USER_AGENT: Final = "laneway-python"
@@ -38,7 +39,8 @@ class ClientBase(ABC):
     """An endpoint, an identity, a timeout and a retry policy.
 
     `timeout_s` bounds each wait of a try: connecting, sending, and every pause in the answer.
-    `iam=True` signs with the AWS identity of the machine; otherwise a key is sent if there is one.
+    `iam=True` signs with the AWS identity of the machine; otherwise a key or a token is sent if there is
+    one. `token` may be a function, which is asked with each call and so can renew it.
     `compress` sends bodies as gzip and asks for gzip.
     """
 
@@ -47,24 +49,22 @@ class ClientBase(ABC):
         endpoint: str | None = None,
         *,
         api_key: str | None = None,
+        token: Token | None = None,
         iam: bool = False,
         region: str | None = None,
         timeout_s: float = 60.0,
         retry: RetryPolicy | None = None,
         compress: bool = False,
     ) -> None:
-        if iam and api_key is not None:
-            raise ConfigurationError("api_key and iam=True are two identities: choose one")
-        target = resolve_target(endpoint, api_key)
+        if [api_key is not None, token is not None, iam].count(True) > 1:
+            raise ConfigurationError("api_key, token and iam=True are identities: choose one")
+        target = resolve_target(endpoint, api_key, token)
         self.endpoint = target.endpoint
         self._retry = retry or RetryPolicy()
         self._compress = compress
         self._signatures: dict[tuple[str, str | None], ModelMetadata] = {}
-        auth: httpx.Auth | None = ApiKeyAuth(target.api_key) if target.api_key else None
-        if iam:
-            auth = iam_auth(target.endpoint, region)
         self._open(
-            auth=auth,
+            auth=auth_of(target, iam=iam, region=region),
             timeout=timeout_s,
             headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
         )

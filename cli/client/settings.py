@@ -1,7 +1,8 @@
 """Where the client sends and as whom: what the caller said, else the environment, else `make dev`.
 
-`LANEWAY_ENDPOINT` and `LANEWAY_API_KEY` are the environment; `.laneway/dev.json`, looked for from
-the working folder upwards, is the local service. The local key goes to the local endpoint only.
+`LANEWAY_ENDPOINT`, and `LANEWAY_API_KEY` or else `LANEWAY_TOKEN`, are the environment;
+`.laneway/dev.json`, looked for from the working folder upwards, is the local service. The local key goes
+to the local endpoint only.
 """
 
 from __future__ import annotations
@@ -10,26 +11,34 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cli.client.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from cli.client.auth import Token
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An endpoint without trailing slash, and the key to send there, if any."""
+    """An endpoint without trailing slash, and the key or the token to send there, if any."""
 
     endpoint: str
     api_key: str | None = None
+    token: Token | None = None
 
     def __repr__(self) -> str:
         return f"Target({self.endpoint!r})"
 
 
-def resolve_target(endpoint: str | None = None, api_key: str | None = None) -> Target:
+def resolve_target(
+    endpoint: str | None = None, api_key: str | None = None, token: Token | None = None
+) -> Target:
     """The target, or `ConfigurationError` with the three ways to name one."""
     endpoint = endpoint or os.environ.get("LANEWAY_ENDPOINT")
-    api_key = api_key or os.environ.get("LANEWAY_API_KEY")
+    if not token:
+        api_key = api_key or os.environ.get("LANEWAY_API_KEY") or None
+        token = None if api_key else os.environ.get("LANEWAY_TOKEN") or None
     local = read_dev_file()
     local_endpoint = str(local.get("endpoint", "")).rstrip("/")
     endpoint = (endpoint or local_endpoint).rstrip("/")
@@ -39,9 +48,9 @@ def resolve_target(endpoint: str | None = None, api_key: str | None = None) -> T
         )
     if not endpoint.startswith(("http://", "https://")):
         raise ConfigurationError(f"the endpoint {endpoint!r} must begin with http:// or https://")
-    if api_key is None and endpoint == local_endpoint:
+    if api_key is None and token is None and endpoint == local_endpoint:
         api_key = local.get("api_key")
-    return Target(endpoint, api_key)
+    return Target(endpoint, api_key, token)
 
 
 def read_dev_file(start: Path | None = None) -> dict[str, Any]:

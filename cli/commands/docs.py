@@ -57,7 +57,7 @@ def _site(
     models: Path, *, endpoint: str | None, api_key: str | None, iam: bool, region: str | None
 ) -> Site:
     """The page and the description of the local model repository, and the calls' target."""
-    from cli.client.auth import ApiKeyAuth, iam_auth
+    from cli.client.auth import auth_of
     from cli.client.settings import resolve_target
     from cli.docs_server import Site
     from shared.catalog import parse_catalog
@@ -68,13 +68,12 @@ def _site(
 
     catalog = parse_catalog(compile_catalog(read_repository(models)))
     target = resolve_target(endpoint, api_key)
-    key_auth = ApiKeyAuth(target.api_key) if target.api_key else None
     return Site(
         page=docs_html(),
         page_headers=docs_headers(),
         openapi=build_openapi(catalog, examples=golden_requests(models)),
         endpoint=target.endpoint,
-        auth=iam_auth(target.endpoint, region) if iam else key_auth,
+        auth=auth_of(target, iam=iam, region=region),
     )
 
 

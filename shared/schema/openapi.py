@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic.json_schema import models_json_schema
 
+from shared.principal import INFER
 from shared.schema import batch_operations, job_operations, operations
 from shared.schema.batch import AnswerLine, Batch, BatchLine, BatchPage, BatchSubmission
 from shared.schema.examples import example_request
@@ -26,6 +27,7 @@ from shared.schema.model import (
     ServerMetadata,
 )
 from shared.schema.request import InferenceRequest, InferenceResponse
+from shared.schema.scopes import NEEDED, NONE, SECURITY_SCHEMES, secured
 from shared.schema.upload import Upload, UploadRequest
 
 if TYPE_CHECKING:
@@ -100,12 +102,14 @@ def build_openapi(
         "info": {"title": "Laneway", "version": API_VERSION, "description": _ABOUT},
         "jsonSchemaDialect": JSON_SCHEMA_DIALECT,
         **({"servers": [{"url": server_url}]} if server_url else {}),
-        "security": [{"apiKey": []}],
+        "security": secured(NONE),
         "tags": [*operations.TAGS, job_operations.TAG, batch_operations.TAG],
-        "paths": operations.SERVICE_PATHS
-        | job_operations.JOB_PATHS
-        | batch_operations.BATCH_PATHS
-        | operations.model_paths()
+        "paths": _with_scopes(
+            operations.SERVICE_PATHS
+            | job_operations.JOB_PATHS
+            | batch_operations.BATCH_PATHS
+            | operations.model_paths()
+        )
         | {
             f"/v2/models/{model.name}/infer": _model_path(model, known.get(model.name))
             for model in catalog.models.values()
@@ -118,10 +122,21 @@ def build_openapi(
             | batch_operations.BATCH_RESPONSES,
             "parameters": operations.path_parameters(list(catalog.models)),
             "headers": operations.HEADERS,
-            "securitySchemes": {
-                "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
-            },
+            "securitySchemes": SECURITY_SCHEMES,
         },
+    }
+
+
+def _with_scopes(paths: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Each operation with the scope that it needs."""
+    return {
+        path: {
+            name: {**member, "security": secured(NEEDED[path][name.upper()])}
+            if name.upper() in NEEDED[path]
+            else member
+            for name, member in item.items()
+        }
+        for path, item in paths.items()
     }
 
 
@@ -149,7 +164,7 @@ def _model_path(model: DescribedModel, known: Mapping[str, Any] | None) -> dict[
         description="\n\n".join(part for part in about if part),
         example=example,
     )
-    return {"post": operation | {"x-laneway-model": model.name}}
+    return {"post": operation | {"x-laneway-model": model.name, "security": secured(INFER)}}
 
 
 def _told(tensor: DescribedTensor) -> str:

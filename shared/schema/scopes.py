@@ -6,7 +6,7 @@ spot is checked where it runs, in the realtime function.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from shared.principal import INFER, READ, SUBMIT
 
@@ -46,3 +46,32 @@ NEEDED: Final[Mapping[str, Mapping[str, str]]] = {
     "/v2/batches/{id}/retry": {"POST": SUBMIT},
 }
 """By address and method. An inference with `Prefer: respond-async` makes a job and needs `submit`."""
+
+SECURITY_SCHEMES: Final[dict[str, Any]] = {
+    "apiKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "x-api-key",
+        "description": "A key, in a stage that takes no tokens.",
+    },
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "A token of one of the stage's issuers, or a key in a stage that takes both.",
+    },
+    "signature": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "Authorization",
+        "description": "AWS Signature Version 4 for `execute-api`, in a stage that takes IAM.",
+        "x-amazon-apigateway-authtype": "awsSigv4",
+    },
+}
+"""Which of them a stage takes is the stage's; what a call needs is the same with each."""
+
+
+def secured(needed: str) -> list[dict[str, list[str]]]:
+    """OpenAPI's `security` of a call: any of the schemes, with the scope that it needs."""
+    scopes = [] if needed in (NONE, ANY) else [needed]
+    return [{scheme: scopes} for scheme in SECURITY_SCHEMES]

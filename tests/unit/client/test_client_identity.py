@@ -74,9 +74,58 @@ def test_a_broken_dev_file_says_so(tmp_path):
         Laneway()
 
 
-def test_two_identities_at_once_are_refused():
+@pytest.mark.parametrize(
+    "identities",
+    [
+        {"api_key": "lw_x", "iam": True},
+        {"token": "t", "iam": True},
+        {"api_key": "lw_x", "token": "t"},
+    ],
+)
+def test_two_identities_at_once_are_refused(identities):
     with pytest.raises(ConfigurationError, match="choose one"):
-        Laneway("http://127.0.0.1:9", api_key="lw_x", iam=True)
+        Laneway("http://127.0.0.1:9", **identities)
+
+
+def headers_sent(server, **identity):
+    server.will_answer(json_answer({"models": []}))
+    with Laneway(server.endpoint, **identity) as client:
+        client.models()
+    return server.received[-1].headers
+
+
+def test_a_key_is_sent_where_either_kind_of_stage_looks_for_it(server):
+    headers = headers_sent(server, api_key="lw_x")
+    assert (headers["x-api-key"], headers["authorization"]) == ("lw_x", "Bearer lw_x")
+
+
+def test_a_token_is_sent_as_a_bearer_and_nowhere_else(server):
+    headers = headers_sent(server, token="t1")
+    assert headers["authorization"] == "Bearer t1"
+    assert "x-api-key" not in headers
+
+
+def test_a_function_is_asked_for_a_token_with_each_call(server):
+    tokens = iter(["t1", "t2"])
+    server.will_answer(json_answer({"models": []}), json_answer({"models": []}))
+    with Laneway(server.endpoint, token=lambda: next(tokens)) as client:
+        client.models()
+        client.models()
+    assert [call.headers["authorization"] for call in server.received] == ["Bearer t1", "Bearer t2"]
+
+
+def test_the_environment_names_a_token_unless_it_names_a_key(server, monkeypatch):
+    monkeypatch.setenv("LANEWAY_TOKEN", "t-env")
+    assert headers_sent(server)["authorization"] == "Bearer t-env"
+    assert headers_sent(server, api_key="lw_x")["authorization"] == "Bearer lw_x"
+    monkeypatch.setenv("LANEWAY_API_KEY", "lw_env")
+    assert headers_sent(server)["x-api-key"] == "lw_env"
+    assert headers_sent(server, token="t1")["authorization"] == "Bearer t1"
+
+
+def test_a_token_is_sent_to_the_local_service_in_the_place_of_its_key(server, tmp_path):
+    write_dev_file(tmp_path, endpoint=server.endpoint, api_key="lw_local")
+    assert "x-api-key" not in headers_sent(server, token="t1")
 
 
 def test_neither_client_nor_error_shows_the_key(server):

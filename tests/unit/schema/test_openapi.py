@@ -134,12 +134,17 @@ def test_it_lists_the_calls_that_are_answered_and_no_others():
     }
 
 
-def test_a_call_needs_the_api_key_in_its_header():
+def test_a_call_needs_a_key_a_token_or_a_signature_with_the_scope_of_the_call():
     described = document()
 
-    assert described["security"] == [{"apiKey": []}]
-    assert described["components"]["securitySchemes"]["apiKey"]["name"] == "x-api-key"
-    assert all("security" not in operation for _, _, operation in operations_of(described))
+    schemes = described["components"]["securitySchemes"]
+    assert described["security"] == [{name: []} for name in schemes]
+    assert schemes["apiKey"]["name"] == "x-api-key"
+    assert schemes["token"]["scheme"] == "bearer"
+    for _, path, operation in operations_of(described):
+        [scopes] = {tuple(next(iter(way.values()))) for way in operation["security"]}
+        assert len(operation["security"]) == len(schemes)
+        assert (scopes == ("infer",)) is path.endswith("/infer")
 
 
 def test_a_golden_request_is_the_example_where_there_is_one():
