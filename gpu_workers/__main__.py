@@ -23,6 +23,7 @@ from gpu_workers.watcher import make_watcher
 from gpu_workers.worker import GpuWorker
 from shared.catalog import load_catalog
 from shared.errors import UnavailableError
+from shared.inference.deadline import WATCHDOG
 from shared.inference.memory import container_bytes, hold_below
 from shared.inference.providers import CPU, DeviceError
 from shared.settings import SettingError, WorkerSettings
@@ -69,6 +70,7 @@ def main() -> int:
 def _serve(worker: GpuWorker, settings: WorkerSettings, telemetry: WorkerTelemetry) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: _in_thread(lambda: worker.drain(settings.drain_s)))
+    WATCHDOG.overdue = _give_up
     watcher = make_watcher(settings, drain=worker.drain, report=telemetry.count)
     checks = {"/health/live": worker.live, "/health/ready": worker.ready}
     ended = threading.Event()
@@ -97,6 +99,13 @@ def _gauge(worker: GpuWorker, telemetry: WorkerTelemetry, ended: threading.Event
     """How busy the device was, each minute."""
     while not ended.wait(GAUGE_S):
         telemetry.count("device_busy", round(100 * worker.device.busy.fraction(), 1))
+
+
+def _give_up() -> None:
+    """A run does not end: its jobs come again when their leases lapse, each time charged for an attempt."""
+    sys.stderr.write("gpu_workers ended: a run went on long after its deadline\n")
+    sys.stderr.flush()
+    os._exit(BROKEN)
 
 
 def _in_thread(target: Callable[[], None]) -> threading.Thread:

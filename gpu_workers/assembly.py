@@ -96,7 +96,11 @@ def _sessions(settings: WorkerSettings, catalog: Catalog) -> Sessions[ServedMode
         catalog,
         budget_bytes=settings.device_memory_mib * MIB,
         threads=settings.run_threads or len(os.sched_getaffinity(0)),
-        device=open_device(settings.device, engine_cache=settings.engine_cache),
+        device=open_device(
+            settings.device,
+            engine_cache=settings.engine_cache,
+            memory_bytes=settings.device_memory_mib * MIB,
+        ),
         then=warm,
     )
 

@@ -28,6 +28,9 @@ TICK_S: Final = 0.025
 IDLE_TICKS: Final = 40
 """Ticks without a run seen after which the thread sleeps until it is woken; waking costs microseconds,
 so it should not happen on each of a series of requests."""
+OVERDUE_S: Final = 600.0
+"""A run that is so long past its deadline is in an operator that does not end. Not less: TensorRT builds
+its engines within a run."""
 FOREVER: Final = float("inf")
 
 
@@ -66,6 +69,8 @@ class Watchdog:
     ) -> None:
         self._tick_s = tick_s
         self._clock = clock
+        self.overdue: Callable[[], object] | None = None
+        """Called where a run goes on `OVERDUE_S` after its deadline: nothing stops it but the process's end."""
         self.reset()
 
     def reset(self) -> None:
@@ -131,6 +136,8 @@ class Watchdog:
             running = True
             if now_s >= watch.deadline_s:
                 watch.options.terminate = True
+                if self.overdue is not None and now_s >= watch.deadline_s + OVERDUE_S:
+                    self.overdue()
         return running
 
     def _park(self) -> None:

@@ -55,10 +55,11 @@ class Device:
 CPU: Final = Device("cpu", (CPU_PROVIDER,))
 
 
-def open_device(name: str, *, engine_cache: str = "") -> Device:
+def open_device(name: str, *, engine_cache: str = "", memory_bytes: int = 0) -> Device:
     """The device called `cpu`, `cuda:N` or `tensorrt:N`; raises `DeviceError`.
 
     `engine_cache`: a folder in which TensorRT keeps its engines and timings, made where it is missing.
+    `memory_bytes`: what the arena of one session may take of the device; 0: all that there is.
     """
     found = _DEVICE.fullmatch(name)
     if found is None:
@@ -72,7 +73,8 @@ def open_device(name: str, *, engine_cache: str = "") -> Device:
         raise DeviceError(
             f"device {name!r} needs {required}; this onnxruntime has {', '.join(available)}"
         )
-    cuda = (CUDA_PROVIDER, {"device_id": index})
+    limit = {"gpu_mem_limit": memory_bytes} if memory_bytes else {}
+    cuda = (CUDA_PROVIDER, {"device_id": index, **limit})
     if kind == "cuda":
         return Device(name, (cuda, CPU_PROVIDER), required)
     _check_library(name, TENSORRT_LIBRARY)

@@ -21,7 +21,7 @@ from shared.errors import (
     TooLargeError,
 )
 from shared.inference import providers
-from shared.inference.deadline import FOREVER, WATCHDOG, Watchdog
+from shared.inference.deadline import FOREVER, OVERDUE_S, WATCHDOG, Watchdog
 from shared.inference.providers import (
     CPU,
     CPU_PROVIDER,
@@ -205,6 +205,8 @@ def test_tensorrt_without_its_library_is_refused_though_the_runtime_lists_it(mon
     with pytest.raises(DeviceError, match="libnvinfer"):
         open_device("tensorrt:0")
     assert open_device("cuda:1").providers == ((CUDA_PROVIDER, {"device_id": 1}), CPU_PROVIDER)
+    limited = {"device_id": 1, "gpu_mem_limit": 1 << 30}
+    assert open_device("cuda:1", memory_bytes=1 << 30).providers[0] == (CUDA_PROVIDER, limited)
 
 
 def test_with_its_library_tensorrt_comes_first_and_keeps_its_engines(monkeypatch, tmp_path):
@@ -338,6 +340,20 @@ def test_the_watchdog_sleeps_when_there_is_nothing_to_watch_and_wakes_again():
     wait_until(lambda: watch.options.terminate)
     watch.deadline_s = FOREVER
     wait_until(lambda: watchdog.parked)
+
+
+def test_a_run_that_goes_on_long_after_its_deadline_is_told_of():
+    told = []
+    watchdog = Watchdog(tick_s=0.001)
+    watchdog.overdue = lambda: told.append(True)
+
+    watch = watchdog.arm(time.monotonic() - 1)
+    wait_until(lambda: watch.options.terminate)
+    assert not told
+
+    watchdog.arm(time.monotonic() - OVERDUE_S)
+    wait_until(lambda: told)
+    watch.deadline_s = FOREVER
 
 
 def watching_threads():
