@@ -157,3 +157,34 @@ def test_a_place_for_an_upload_is_the_callers_own(laneway_service, mallory):
     tenant = place["uri"].split("/")[4]
     assert tenant.startswith("mallory-")
     assert place["fields"]["key"].startswith(f"uploads/{tenant}/")
+
+
+def drop(service, **members):
+    """Send a message as a user may who has a right on the queue, in a group of another tenant's."""
+    service.resources.sqs.send_message(
+        QueueUrl=service.resources.queues["shared"]["async"],
+        MessageBody=json.dumps({"schema_version": 1, "model": "scale", **members}),
+        MessageGroupId="acme",
+        MessageAttributes={"tenant": {"DataType": "String", "StringValue": "acme"}},
+    )
+    service.run_jobs()
+
+
+def test_a_message_is_of_its_queues_tenant_whatever_it_says_of_itself(laneway_service):
+    laneway_service.run_jobs()
+    drop(laneway_service, id="dropped-apart", input=BODY)
+    job = laneway_service.request("GET", "/v2/jobs/dropped-apart")
+    assert (job.status, job.json()["status"]) == (200, "succeeded")
+    drop(laneway_service, id="dropped-forged", input=BODY, tenant="acme")
+    assert laneway_service.request("GET", "/v2/jobs/dropped-forged").status == 404
+    rows = laneway_service.resources.dynamodb.scan(TableName=laneway_service.resources.jobs_table)
+    assert not [row for row in rows["Items"] if row["pk"]["S"].startswith("acme/")]
+
+
+def test_a_message_cannot_name_what_another_tenant_uploaded(laneway_service):
+    resources = laneway_service.resources
+    key = "uploads/acme/secret"
+    resources.s3.put_object(Bucket=resources.bucket, Key=key, Body=json.dumps(BODY).encode())
+    drop(laneway_service, id="dropped-reader", input_uri=f"s3://{resources.bucket}/{key}")
+    job = laneway_service.request("GET", "/v2/jobs/dropped-reader").json()
+    assert (job["status"], job["error"]["code"]) == ("failed", "uri_not_allowed")
