@@ -48,7 +48,17 @@ RESPONSES: Final[dict[str, Any]] = {
     "NotFound": _refusal("No such model, version or address."),
     "TooLarge": _refusal("The body, its decoded form or the answer is past a limit.", gateway=True),
     "MediaType": _refusal("An encoding that is not supported, or binary sent as text."),
-    "TooMany": _refusal("More calls than the stage allows; try again later.", gateway=True),
+    "TooMany": {
+        **_refusal(
+            "More than the tenant's limits allow, which `code` and the headers tell of, or more calls "
+            "than the stage does; try again later.",
+            gateway=True,
+        ),
+        "headers": {
+            name: {"$ref": f"#/components/headers/{name.replace('-', '')}"}
+            for name in ("Retry-After", "RateLimit", "RateLimit-Policy")
+        },
+    },
     "Failed": _refusal("A failure of the service or of the model.", gateway=True),
     "Unavailable": _refusal("Cannot be answered now; try again later.", gateway=True),
 }
@@ -67,6 +77,26 @@ HEADERS: Final[dict[str, Any]] = {
     "InferenceHeaderContentLength": {
         "description": "Bytes of the JSON part of an answer with binary tensors.",
         "schema": {"type": "integer", "minimum": 0},
+    },
+    "RetryAfter": {
+        "description": "Seconds to wait before the call is made again.",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "RateLimit": {
+        "description": (
+            "What is left of each limit of the tenant (`r`), and in how many seconds there is more (`t`); "
+            "draft-ietf-httpapi-ratelimit-headers-10. Answers to tenants without limits have none."
+        ),
+        "schema": {"type": "string"},
+        "example": '"requests";r=3;t=2, "bytes";r=1048576;t=3600',
+    },
+    "RateLimitPolicy": {
+        "description": (
+            "Each limit of the tenant (`q`), its window in seconds (`w`) and, where it is not requests, "
+            "what is counted (`qu`); the same draft."
+        ),
+        "schema": {"type": "string"},
+        "example": '"requests";q=10;w=2, "bytes";q=10485760;w=86400;qu="content-bytes"',
     },
 }
 
