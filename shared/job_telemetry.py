@@ -25,6 +25,8 @@ DIMENSIONS: Final = [["stage", "pool", "latency_class"]]
 ENDED: Final = (("jobs", "Count"), ("job_failures", "Count"), ("attempts", "Count"))
 RAN: Final = (("queue_ms", "Milliseconds"), ("run_ms", "Milliseconds"), ("rows_stacked", "Count"))
 DUPLICATE: Final = (("duplicates", "Count"),)
+UNKNOWN: Final = "unknown"
+"""A model or version that nobody serves, in place of what a message says."""
 INFERRED: Final = frozenset({"succeeded", "failed", "lost"})
 """Outcomes of which an inference is recorded; a job that another owner has by now did run here."""
 
@@ -67,10 +69,18 @@ class JobTelemetry(Telemetry):
             self.job(one)
 
     def _told(self, facts: JobFacts) -> dict[str, Any]:
-        members = {**self._common, **_members(facts)}
+        members = {**self._common, **_members(facts), **self._named(facts.row)}
         if facts.outcome in INFERRED:
             members |= self._audit(facts.row)
         return members
+
+    def _named(self, row: JobRow) -> dict[str, str]:
+        """Model and version as they may be told: a message that was refused may name anything."""
+        is_refused = not row.input.sha256 and row.input.s3_key is None
+        if not is_refused or (row.model, row.version) in self._digests:
+            return {"model": row.model, "version": row.version}
+        is_served = any(model == row.model for model, _ in self._digests)
+        return {"model": row.model if is_served else UNKNOWN, "version": UNKNOWN}
 
     def chunk(self, facts: ChunkFacts) -> None:
         """Write the line of a run of a chunk."""
@@ -89,8 +99,13 @@ class JobTelemetry(Telemetry):
         """Log an exception that nobody foresaw: its type and frames."""
         facts = RequestFacts("", 0)
         if row is not None:
+            named = self._named(row)
             facts = RequestFacts(
-                row.key.id, 0, tenant=row.key.tenant, model=row.model, version=row.version
+                row.key.id,
+                0,
+                tenant=row.key.tenant,
+                model=named["model"],
+                version=named["version"],
             )
         self.failure(error, facts, self._context)
 
@@ -100,8 +115,6 @@ def _members(facts: JobFacts) -> dict[str, Any]:
     members: dict[str, Any] = {
         "job_id": row.key.id,
         "tenant": row.key.tenant,
-        "model": row.model,
-        "version": row.version,
         "latency_class": row.latency_class,
         "outcome": facts.outcome,
         "status": facts.status,
