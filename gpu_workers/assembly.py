@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 LONG_POLL_READ_TIMEOUT_S: Final = 15.0
 """Of the client that receives: longer than its calls wait, and than a slow answer after that."""
+BROKER_AWAY_S: Final = 300.0
+"""How long a broker may be away when a worker starts; one that restarts must not end the fleet with it."""
 STACKS_HELD: Final = 8
 """Full stacks of messages that RabbitMQ may have given: waiting, running, and being published."""
 CHUNK_LINES: Final = 64
@@ -126,7 +128,7 @@ def _opened_queues(
         yield queues
         return
     with _broker(settings) as broker:
-        broker.declare(sorted(rabbit.values()))
+        broker.declare(sorted(rabbit.values()), timeout_s=BROKER_AWAY_S)
         largest = max((model.max_batch_size for model in catalog.models.values()), default=1)
         for key, place in rabbit.items():
             queues[key] = broker.queue(
