@@ -59,7 +59,9 @@ class Audit:
             self._record(act, tenant, request_id, BEGUN, told)
         except Exception as error:
             raise CommandError(
-                f"nothing was done, since it cannot be recorded in {self._group}: {error}"
+                f"nothing was done, since it cannot be recorded in the log group {self._group}, which "
+                "every deployed stage has and where you must be allowed logs:CreateLogStream and "
+                f"logs:PutLogEvents: {error}"
             ) from error
         try:
             yield told
@@ -68,9 +70,9 @@ class Audit:
             raise
         self._end(act, tenant, request_id, OK, told)
 
-    def done(self, act: Act, *, tenant: str, **named: str) -> None:
+    def done(self, act: Act, *, tenant: str, outcome: str = OK, **named: str) -> None:
         """Record an act that is part of one that has begun, such as the redrive of one job."""
-        self._end(act, tenant, secrets.token_hex(16), OK, named)
+        self._end(act, tenant, secrets.token_hex(16), outcome, named)
 
     def _end(self, act: Act, tenant: str, request_id: str, outcome: str, told: Told) -> None:
         """The act is done by now: that its end is not recorded must not hide what came of it."""

@@ -14,6 +14,7 @@ from cli.stages import LOCAL, RegionOption, StageOption
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cli.audited import Audit
     from cli.dead_letters import Letter
     from cli.stage_jobs import DeadLetters, StageJobs
 
@@ -40,6 +41,8 @@ AmqpOption = Annotated[
 _STAGE: Final = "-"
 """Shown as the pool of what belongs to the whole stage."""
 _SHOWN_BODY = 60
+LEFT: Final = "left"
+"""The outcome of a message that stays where it is."""
 
 
 @app.command("list")
@@ -101,11 +104,15 @@ def redrive(
 
     Events for webhooks that were not delivered are sent again, with all their attempts. May be stopped and started again: a failed job is redriven once.
     """
+    from cli.audited import open_audit
+
     done: Counter[tuple[str, str]] = Counter()
     with _opened(stage, region, amqp_url) as opened:
         places = _places(opened, pool, latency_class)
+        audit = open_audit(stage, region)
         try:
-            _redrive_all(opened, places, done, limit=limit, delete=delete)
+            with audit.act("redrive", tenant=""):
+                _redrive_all(opened, places, done, audit, limit=limit, delete=delete)
         finally:
             _tell(done)
 
@@ -128,6 +135,7 @@ def _redrive_all(
     opened: StageJobs,
     places: list[DeadLetters],
     done: Counter[tuple[str, str]],
+    audit: Audit,
     *,
     limit: int,
     delete: bool,
@@ -142,7 +150,14 @@ def _redrive_all(
             with closing(redrive_all(opened, place, limit=limit, delete=delete)) as found:
                 for letter, outcome in found:
                     done[outcome, letter.state] += 1
+                    if outcome != LEFT:
+                        _record(audit, letter, outcome)
                     progress.advance(task)
+
+
+def _record(audit: Audit, letter: Letter, outcome: str) -> None:
+    tenant, job_id = letter.key or ("", "")
+    audit.done("redrive", tenant=tenant, outcome=outcome, job_id=job_id)
 
 
 def _tell(done: Counter[tuple[str, str]]) -> None:

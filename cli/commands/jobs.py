@@ -86,12 +86,16 @@ def retry(
 
     Does nothing on a job that has not failed. With the AWS identity of this machine, not a key.
     """
+    from cli.audited import open_audit
     from cli.stage_jobs import open_stage
     from shared.jobs.retry import NotFailedError
     from shared.results.rows import JobKey
 
     try:
-        with open_stage(stage, region) as opened:
+        with (
+            open_stage(stage, region) as opened,
+            open_audit(stage, region).act("retry", tenant=tenant, job_id=job_id),
+        ):
             retried = opened.retries.retry(JobKey(tenant, job_id))
     except NotFailedError as error:
         raise CommandError(f"{error}; nothing was done") from error

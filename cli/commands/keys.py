@@ -117,9 +117,12 @@ def revoke(
 
 @contextmanager
 def key_store(stage: str, region: str | None) -> Iterator[KeyStore]:
-    """The stage's keys; what AWS refuses meanwhile becomes a message with the way out."""
+    """The stage's keys, whose changes are recorded; what AWS refuses meanwhile becomes a message with the way out."""
+    from cli.audited import open_audit
+    from cli.audited_stores import AuditedKeys
     from shared.keys_dynamodb import DynamoKeyStore
 
     table = keys_table(stage)
     with explained(table, stage):
-        yield DynamoKeyStore(aws_client("dynamodb", stage, region), table=table)
+        store = DynamoKeyStore(aws_client("dynamodb", stage, region), table=table)
+        yield AuditedKeys(store, open_audit(stage, region))

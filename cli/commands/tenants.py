@@ -103,11 +103,14 @@ def set_(  # noqa: PLR0917  typer calls it by names
 @contextmanager
 def tenant_store(stage: str, region: str | None) -> Iterator[TenantStore]:
     """The stage's tenants; what AWS refuses meanwhile becomes a message with the way out."""
+    from cli.audited import open_audit
+    from cli.audited_stores import AuditedTenants
     from shared.limiting.tenants import DynamoTenantStore
 
     table = tenants_table(stage)
     with explained(table, stage):
-        yield DynamoTenantStore(aws_client("dynamodb", stage, region), table=table)
+        store = DynamoTenantStore(aws_client("dynamodb", stage, region), table=table)
+        yield AuditedTenants(store, open_audit(stage, region))
 
 
 def _changed(limits: dict[str, float | None], named: dict[str, str]) -> dict[str, float | None]:

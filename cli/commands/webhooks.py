@@ -102,8 +102,11 @@ def secret_store(stage: str, region: str | None, *, writes: bool = False) -> Ite
 
     `writes`: new values are encrypted with the stage's own key, where it has one.
     """
+    from cli.audited import open_audit
+    from cli.audited_stores import AuditedSecrets
     from shared.jobs.webhook_secrets import SsmSecretStore
 
     key = own_key(stage, region) if writes else ""
     with explained("signing secrets", stage):
-        yield SsmSecretStore(aws_client("ssm", stage, region), stage=stage, key=key)
+        store = SsmSecretStore(aws_client("ssm", stage, region), stage=stage, key=key)
+        yield AuditedSecrets(store, open_audit(stage, region))

@@ -7,17 +7,27 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from cli.testing.lambdas import REGION
+from tests.fixtures.audit_log import make_audit_log
+from tests.fixtures.one_address import one_address
+
+
+@pytest.fixture(scope="module")
+def address(laneway_service):  # noqa: ARG001  the service opens the fake account
+    """All of its AWS at one address, as the emulator has it."""
+    with one_address() as found:
+        yield found
 
 
 @pytest.fixture
-def local(laneway_service, tmp_path, monkeypatch):
+def local(laneway_service, address, tmp_path, monkeypatch):
     """`laneway` in a folder where the service is described as `make dev` describes it."""
     monkeypatch.chdir(tmp_path)
     for name in ("LANEWAY_ENDPOINT", "LANEWAY_API_KEY", "LANEWAY_STAGE", "LANEWAY_DEBUG"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / ".laneway").mkdir()
+    make_audit_log("local", REGION)
     aws = {
-        "endpoint_url": f"https://dynamodb.{REGION}.amazonaws.com",
+        "endpoint_url": address,
         "access_key_id": "testing",
         "secret_access_key": "testing",
         "region": REGION,

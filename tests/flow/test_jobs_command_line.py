@@ -20,6 +20,7 @@ from shared.jobs.messages import event, reference
 from shared.queues.sqs import SqsQueue
 from shared.results.dynamodb import DynamoJobStore
 from shared.results.rows import JobKey
+from tests.fixtures.audit_log import audited, make_audit_log
 
 TEXT = ("submit", "shout", "--text", "--input", "-")
 
@@ -87,6 +88,7 @@ def stage(service, events_url, empty_dead_letters):  # noqa: ARG001  the queues 
             Code={"ZipFile": package.getvalue()},
             Environment={"Variables": environment},
         )
+    make_audit_log(name, REGION)
     return ("--stage", name, "--region", REGION)
 
 
@@ -226,6 +228,10 @@ def test_a_failed_job_is_retried_once_from_its_stored_input(laneway, service, st
     told = service.client.job(retried)
     assert (told.retry_of, told.status, told.attempt) == (job, "failed", 1)
     assert told.error == service.client.job(job).error
+    recorded = [
+        (line["audit"], line["job_id"], line["outcome"]) for line in audited(stage[1], REGION)
+    ]
+    assert recorded == [("retry", job, outcome) for outcome in ("begun", "ok", "begun", "ok")]
 
 
 def test_a_job_that_has_not_failed_is_not_retried(laneway, service, stage, store):
@@ -306,6 +312,11 @@ def test_redrive_makes_a_new_job_of_each_failed_one_and_leaves_the_rest(
     retries = [job.retry_of for job in service.client.jobs(model="shout") if job.retry_of]
     assert sorted(retry for retry in retries if retry in failed) == sorted(failed)
     assert store.get(JobKey("default", done)) == before
+    [begun, *letters, ended] = audited(stage[1], REGION)
+    assert (begun["outcome"], ended["outcome"]) == ("begun", "ok")
+    assert {line["audit"] for line in (begun, *letters, ended)} == {"redrive"}
+    assert {line["job_id"] for line in letters} == set(failed)
+    assert sorted(line["outcome"] for line in letters) == ["redriven"] * 2 + ["redriven before"]
 
 
 def test_dead_letters_of_the_whole_stage_are_counted_shown_and_sent_again(

@@ -23,6 +23,7 @@ from shared.jobs.messages import reference
 from shared.jobs.retry import Retries
 from shared.queues.messages import REASON_ATTRIBUTE
 from shared.results.rows import JobKey
+from tests.fixtures.audit_log import make_audit_log
 from tests.fixtures.brokered import Carrier
 from tests.fixtures.carried_desk import CarriedDesk
 from tests.fixtures.job_desk import tensor_body
@@ -194,6 +195,7 @@ def laneway(service, monkeypatch):
         Code={"ZipFile": package.getvalue()},
         Environment={"Variables": service.settings.to_env()},
     )
+    make_audit_log(stage, REGION)
 
     def run(*arguments):
         return CliRunner().invoke(app, [*arguments, "--stage", stage, "--region", REGION])

@@ -8,6 +8,9 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from tests.fixtures.audit_log import audited, make_audit_log
+from tests.fixtures.one_address import one_address
+
 # Other tests' moto may be running around this one's: a table of a name must be made once.
 DEPLOYED = f"dev{uuid.uuid4().hex[:8]}"
 TABLE = f"laneway-{DEPLOYED}-keys"
@@ -41,8 +44,16 @@ def account(monkeypatch):
 
 
 @pytest.fixture
+def address(account):  # noqa: ARG001  the fixture opens the fake account
+    """All services of the account at one address, as the emulator has them."""
+    with one_address() as found:
+        yield found
+
+
+@pytest.fixture
 def table(account):  # noqa: ARG001  the fixture opens the fake account
     client = make_table(TABLE)
+    make_audit_log(DEPLOYED, "eu-west-1")
     yield client
     client.delete_table(TableName=TABLE)
 
@@ -59,6 +70,42 @@ def test_create_prints_the_key_alone_on_stdout_and_keeps_only_its_hash(laneway, 
     assert (item["tenant"], item["name"]) == ("acme", "ci")
     assert key not in json.dumps(item)
     assert key not in result.stderr
+
+
+def test_each_change_of_a_key_is_recorded_before_it_is_done_and_after(laneway, table):
+    key_id = laneway("keys", "create", "--tenant", "acme", *STAGE).stderr.split()[1]
+    mark = len(audited(DEPLOYED, "eu-west-1"))
+    rotated = laneway("keys", "rotate", key_id, "--now", *STAGE).stderr.split()[1]
+    laneway("keys", "revoke", rotated, *STAGE)
+
+    [*_, begun, done] = audited(DEPLOYED, "eu-west-1")[:mark]
+    after = audited(DEPLOYED, "eu-west-1")[mark:]
+    assert (begun["audit"], begun["outcome"], done["outcome"]) == ("key_create", "begun", "ok")
+    assert begun["request_id"] == done["request_id"]
+    assert (done["tenant"], done["key_id"]) == ("acme", key_id)
+    assert done["principal"].startswith("iam:arn:aws:")
+    assert [(line["audit"], line["key_id"], line["outcome"]) for line in after] == [
+        ("key_create", rotated, "begun"),
+        ("key_create", rotated, "ok"),
+        ("key_revoke", key_id, "ok"),
+        ("key_revoke", rotated, "begun"),
+        ("key_revoke", rotated, "ok"),
+    ]
+    assert items(table)
+    assert "lw_" not in json.dumps(audited(DEPLOYED, "eu-west-1"))
+
+
+def test_what_cannot_be_recorded_is_not_done(laneway, table):
+    logs = boto3.client("logs", region_name="eu-west-1")
+    logs.delete_log_group(logGroupName=f"/laneway/{DEPLOYED}/audit")
+
+    result = laneway("keys", "create", *STAGE)
+
+    make_audit_log(DEPLOYED, "eu-west-1")
+    assert result.exit_code == 1
+    assert "nothing was done" in result.stderr
+    assert "logs:PutLogEvents" in result.stderr
+    assert items(table) == []
 
 
 @pytest.mark.parametrize("tenant", ["a/b", "", "a b", "-a", "a\nb", "x" * 129])
@@ -165,14 +212,14 @@ def test_a_stage_that_is_not_deployed_says_how_to_deploy_it(laneway):
     assert "Traceback" not in result.output
 
 
-@pytest.mark.usefixtures("account")
 def test_the_local_stage_is_that_of_make_dev_and_needs_no_aws_settings(
-    laneway, tmp_path, monkeypatch
+    laneway, tmp_path, monkeypatch, address
 ):
     client = make_table(f"local-{TABLE}")
+    make_audit_log("local", "eu-west-1")
     (tmp_path / ".laneway").mkdir()
     aws = {
-        "endpoint_url": "https://dynamodb.eu-west-1.amazonaws.com",
+        "endpoint_url": address,
         "access_key_id": "testing",
         "secret_access_key": "testing",
         "region": "eu-west-1",

@@ -8,6 +8,7 @@ from moto import mock_aws
 
 from shared.limiting.tenants import DynamoTenantStore, limits_of, table_definition
 from shared.schema.tenants import TenantLimits
+from tests.fixtures.audit_log import audited, make_audit_log
 
 DEPLOYED = f"dev{uuid.uuid4().hex[:8]}"
 TABLE = f"laneway-{DEPLOYED}-tenants"
@@ -23,6 +24,7 @@ def store(monkeypatch):
     with mock_aws():
         client = boto3.client("dynamodb", region_name="eu-west-1")
         client.create_table(**table_definition(TABLE))
+        make_audit_log(DEPLOYED, "eu-west-1")
         yield DynamoTenantStore(client, table=TABLE)
 
 
@@ -33,6 +35,9 @@ def test_what_is_set_is_what_an_authorizer_hands_down(laneway, store):
     assert result.exit_code == 0, result.output
     text = limits_of(store, "acme", defaults=DEFAULTS)
     assert text == '{"requests_per_s":2.5,"burst":10}'
+    assert [(line["audit"], line["tenant"]) for line in audited(DEPLOYED, "eu-west-1")] == [
+        ("limits_change", "acme")
+    ] * 4
 
 
 def test_a_limit_goes_back_to_what_the_stage_gives(laneway, store):

@@ -7,6 +7,7 @@ import pytest
 from moto import mock_aws
 
 from shared.jobs.webhook_secrets import SsmSecretStore
+from tests.fixtures.audit_log import audited, make_audit_log
 
 
 @pytest.fixture
@@ -16,7 +17,9 @@ def stage(monkeypatch):
         monkeypatch.setenv(name, "testing")
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     with mock_aws():
-        yield ("--stage", f"dev{uuid.uuid4().hex[:8]}", "--region", "eu-west-1")
+        name = f"dev{uuid.uuid4().hex[:8]}"
+        make_audit_log(name, "eu-west-1")
+        yield ("--stage", name, "--region", "eu-west-1")
 
 
 def kept(stage, tenant="default"):
@@ -48,6 +51,10 @@ def test_rotate_keeps_the_secret_before_and_retire_removes_it(laneway, stage):
     assert "secret retire" in rotated.stderr
     assert laneway("webhooks", "secret", "retire", *stage).exit_code == 0
     assert kept(stage) == [new]
+    lines = audited(stage[1], "eu-west-1")
+    assert [line["audit"] for line in lines] == ["secret_change"] * 6
+    assert old not in str(lines)
+    assert new not in str(lines)
 
 
 def test_show_lists_the_active_secrets_newest_first(laneway, stage):
