@@ -2,7 +2,9 @@
 
 A stack is of one model, version and signature. It runs when it is full, or when its oldest job has
 waited `max_delay_ms`; which one is next, the rota says. A stack with room left takes what fits of
-the same kind from other queues, where they wait as well.
+the same kind from other queues, where they wait as well. How many rows are a full stack, `sizes` says.
+A full stack that is all there is runs in two halves where that costs little: the first is published,
+and others are received, while the second runs.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from threading import Condition
 from typing import TYPE_CHECKING
+
+from gpu_workers.sizes import Sizes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -35,6 +39,8 @@ class Ready:
     """What jobs of one stack have in common; None: it runs alone."""
     rows: int = 1
     rows_max: int = 1
+    cells: int = 1
+    """Of a row: what a run's time grows with, where rows of one kind differ in length."""
     delay_s: float = 0.0
     since_s: float = field(default_factory=time.monotonic)
 
@@ -46,9 +52,16 @@ _Groups = dict["Hashable", deque[Ready]]
 class Backlog:
     """What is ready, by queue and kind. `add` from any thread, `next` from the device's."""
 
-    def __init__(self, rota: Rota, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        rota: Rota,
+        *,
+        sizes: Sizes | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._rota = rota
         self._clock = clock
+        self._sizes = sizes or Sizes()
         self._groups: dict[str, _Groups] = {queue: {} for queue in rota.queues}
         self._changed = Condition()
 
@@ -109,12 +122,21 @@ class Backlog:
         if queue is None:
             return []
         key = due[queue]
-        first = self._groups[queue][key][0]
+        rows_max = self._rows_max(key, self._groups[queue][key][0])
         stack: Stack = []
         rows = 0
         for name in (queue, *(other for other in self._rota.queues if other != queue)):
-            rows = self._fill(stack, name, key, rows, first.rows_max)
+            rows = self._fill(stack, name, key, rows, rows_max)
         return stack
+
+    def _rows_max(self, key: Hashable, first: Ready) -> int:
+        """Of the next run of this kind."""
+        rows_max = self._sizes.rows_max(key, first.rows_max)
+        if not self._sizes.may_halve(key, rows_max):
+            return rows_max
+        waiting = [group for groups in self._groups.values() for group in groups.values()]
+        is_all = len(waiting) == 1 and sum(item.rows for item in waiting[0]) == rows_max
+        return rows_max // 2 if is_all else rows_max
 
     def _fill(self, stack: Stack, queue: str, key: Hashable, rows: int, rows_max: int) -> int:
         group = self._groups[queue].get(key)
@@ -131,9 +153,17 @@ class Backlog:
         found = [
             (group[0].since_s, number, key)
             for number, (key, group) in enumerate(groups.items())
-            if _is_full(group) or group[0].since_s + group[0].delay_s <= now_s
+            if self._is_full(key, group) or group[0].since_s + group[0].delay_s <= now_s
         ]
         return min(found)[2] if found else None
+
+    def _is_full(self, key: Hashable, group: Sequence[Ready]) -> bool:
+        rows, rows_max = 0, self._sizes.rows_max(key, group[0].rows_max)
+        for item in group:
+            rows += item.rows
+            if rows >= rows_max:
+                return True
+        return False
 
     def _due_in_s(self, default_s: float) -> float:
         """Until the next stack is due without being full."""
@@ -143,12 +173,3 @@ class Backlog:
             for group in groups.values()
         ]
         return max(0.0, min(at_s) - self._clock()) if at_s else default_s
-
-
-def _is_full(group: Sequence[Ready]) -> bool:
-    rows = 0
-    for item in group:
-        rows += item.rows
-        if rows >= item.rows_max:
-            return True
-    return False

@@ -15,6 +15,7 @@ from gpu_workers.hand import Hand, Held
 from gpu_workers.outage import Outage
 from gpu_workers.rota import Rota
 from gpu_workers.settling import Settling
+from gpu_workers.sizes import Sizes
 from shared.jobs.columns import KnownWays
 from shared.jobs.stacking import Paces
 from shared.routing.lane import GPU_QUEUES
@@ -59,6 +60,7 @@ class Core:
     backlog: Backlog = field(init=False)
     settling: Settling = field(init=False)
     paces: Paces = field(default_factory=Paces)
+    sizes: Sizes = field(default_factory=Sizes)
     ways: KnownWays = field(default_factory=KnownWays)
     again: deque[Held] = field(default_factory=deque)
     """Jobs that were tried before: each runs when nothing else is claimed, so that it can harm no other."""
@@ -74,7 +76,7 @@ class Core:
         consumed = [name for name in ORDER if name in self.queues]
         self.fairness = Fairness(self.worker, share=self.tenant_share)
         self.hand = Hand(bytes_max=self.inputs_bytes_max, leave=self.fairness.leave)
-        self.backlog = Backlog(Rota(consumed))
+        self.backlog = Backlog(Rota(consumed), sizes=self.sizes)
         self.settling = Settling(
             self.worker, queues=self.queues, hand=self.hand, outage=self.outage
         )

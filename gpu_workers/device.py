@@ -151,11 +151,22 @@ class Device:
                 core.settling.hand_back(held)
                 return
             core.paces.note(members[0][0].model, ran.took_s)
+            self._note_size(stack, ran)
             if ran.apart and not all(item.lost for item in held):
                 for item in stack:
                     self._run_stack([item])
             else:
                 self.done.put(Done(held, first.served, first.ways, ran))
+
+    def _note_size(self, stack: Stack, ran: Ran) -> None:
+        first = stack[0]
+        if first.key is None or isinstance(ran.outputs, LanewayError):
+            return
+        rows = sum(item.rows for item in stack)
+        cells = rows * max(item.cells for item in stack)
+        self._core.sizes.note(
+            first.key, rows=rows, cells=cells, took_s=ran.took_s, most=first.rows_max
+        )
 
     def _is_late(self, held: Sequence[Held]) -> bool:
         """Whether a run would not end before the worker must."""

@@ -111,6 +111,7 @@ class Intake:
                             key=key,
                             rows=rows,
                             rows_max=model.max_batch_size,
+                            cells=ways.stacker.cells(prepared),
                             delay_s=model.max_delay_ms / 1000,
                         )
                     )

@@ -15,6 +15,7 @@ import shutil
 import socket
 import sysconfig
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -40,7 +41,9 @@ from benchmarks.harness.processes import Program, Worked, running
 from benchmarks.harness.spread import Spread, paired_ratio, spread
 from cli.testing.rabbitmq import PrivateBroker, is_installed
 from shared.jobs.messages import reference
+from shared.queues.protocol import Message
 from shared.queues.rabbitmq import AmqpSettings, RabbitBroker
+from shared.queues.rabbitmq.envelope import properties_of
 from shared.results.store import JobKey
 
 IN_FLIGHT = 32
@@ -180,8 +183,9 @@ class _Bench:
 
     def _send(self, bodies: Iterable[str]) -> None:
         with self._channel() as channel:
-            for number, body in enumerate(bodies):
-                told = pika.BasicProperties(message_id=f"m{number}", delivery_mode=2)
+            for body in bodies:
+                message = Message(body=body, tenant="default")
+                told = properties_of(message, now=time.time())
                 channel.basic_publish("", _PIKA_QUEUE, body.encode(), told)
 
     @contextlib.contextmanager

@@ -101,9 +101,13 @@ def run_child(child: Child) -> Sample:
             pass_fds=[write_end],
         )
         os.close(write_end)
-        finished_ns, report = _read_report(read_end, process, errors)
-        _, _, usage = os.wait4(process.pid, 0)
-        process.returncode = 0  # reaped above, for its usage
+        try:
+            finished_ns, report = _read_report(read_end, process, errors)
+            _, _, usage = os.wait4(process.pid, 0)
+            process.returncode = 0  # reaped above, for its usage
+        except BaseException:  # such as the signal that ends the benchmark
+            process.kill()
+            raise
         busy_after, own_after = busy_ms(), time.process_time()
     cpu_ms = (usage.ru_utime + usage.ru_stime) * 1000
     foreign_ms = None

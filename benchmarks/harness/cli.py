@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -42,7 +43,8 @@ MEASUREMENTS: tuple[tuple[tuple[str, ...], Callable[[Effort], list[Figure]]], ..
     (("Q1",), jobs.measure_stacking),
     (("Q2",), jobs.measure_machinery),
     (("B1",), batches.measure_batches),
-    (("G1",), lambda effort: [*worker.measure_worker(effort), *brokered.measure_rows(effort)]),
+    (("G1",), worker.measure_worker),
+    (("G1",), brokered.measure_rows),
     (("G2",), brokered.measure_serving),
     (("Q3",), brokered.measure_jobs),
     (("D1",), interruption.measure_interruption),
@@ -56,18 +58,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.table:
         published.refresh()
         return 0
-    try:
-        figures, skipped = _measure(_groups(options.only), _effort(options), console)
-    finally:
-        remove_all()
-    report.show(figures, skipped, console)
     options.output = options.output or (ROOT / "build" if options.quick else published.RECORDS)
     name = options.name or datetime.now(UTC).strftime("%Y-%m-%d")
     given = sys.argv[1:] if arguments is None else arguments
     command = shlex.join(["python", "-m", "benchmarks", *given])
-    written = report.write(
-        options.output, name, machine.describe(), figures, skipped, command=command
-    )
+    facts = machine.describe()
+    figures: list[Figure] = []
+    skipped: list[Skipped] = []
+    written: list[Path] = []
+    _end_on_signals()
+    try:
+        for found, missing in _measured(_groups(options.only), _effort(options), console):
+            figures += found
+            skipped += missing
+            # At once, so that a run that is ended midway keeps what it has measured.
+            written = report.write(options.output, name, facts, figures, skipped, command=command)
+    finally:
+        remove_all()
+    report.show(figures, skipped, console)
     if options.output == published.RECORDS and published.refresh():
         written.append(published.PAGE)
     for path in written:
@@ -79,20 +87,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if judged else 0
 
 
-def _measure(
+def _end_on_signals() -> None:
+    """End as Ctrl-C does, so that what was started and written meanwhile is cleared away."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+
+
+def _measured(
     wanted: Sequence[str], effort: Effort, console: Console
-) -> tuple[list[Figure], list[Skipped]]:
-    figures: list[Figure] = []
-    skipped: list[Skipped] = []
+) -> Iterator[tuple[list[Figure], list[Skipped]]]:
+    """What each measurement gives, as soon as it does."""
     for groups, measure in MEASUREMENTS:
         if not set(groups) & set(wanted):
             continue
         console.print(f"measuring {', '.join(groups)} ...", style="dim")
         try:
-            figures += [item for item in measure(effort) if item.bar.group in wanted]
+            yield [item for item in measure(effort) if item.bar.group in wanted], []
         except (MissingModelError, brokered.NoBrokerError) as error:
-            skipped += [Skipped(group, str(error)) for group in groups if group in wanted]
-    return figures, skipped
+            yield [], [Skipped(group, str(error)) for group in groups if group in wanted]
 
 
 def _effort(options: argparse.Namespace) -> Effort:

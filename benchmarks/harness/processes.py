@@ -1,16 +1,17 @@
 """Long-lived processes under measurement: workers and servers of ours and of peers.
 
-Each is started in a session of its own, in which it may start others, and all of it is ended by its
-group. A process tells how many jobs it has done through `peers/common/tally.py`.
+Each is started under a guard (`cli.dev.guard`) in a session of its own, in which it may start others: all of
+it ends with the measurement, also where the benchmark itself is killed. A process tells how many jobs it has
+done through `peers/common/tally.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import struct
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,11 +21,13 @@ from typing import IO
 
 from benchmarks.harness.children import base_interpreter
 from benchmarks.harness.machine import busy_ms
+from cli.dev import guard
 
 START_S_MAX = 60.0
 _POLL_S = 0.01
 _FOREIGN_SHARE = 0.1
-_SESSION, _USER, _SYSTEM = 3, 11, 12
+_END_S_MAX = guard.STOP_GRACE_S + 5.0
+_PARENT, _SESSION, _USER, _SYSTEM = 1, 3, 11, 12
 """Columns of /proc/<pid>/stat after the command's name (proc(5))."""
 
 
@@ -106,10 +109,10 @@ def running(program: Program, *, beside: Sequence[int] = ()) -> Iterator[Running
         tempfile.TemporaryFile() as output,
     ):
         process = subprocess.Popen(
-            program.command,
+            [sys.executable, "-I", guard.__file__, tally, "--", *program.command],
             env={**program.variables(), "BENCH_TALLY": tally},
             cwd=program.folders[0],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -173,31 +176,35 @@ class Running:
 
     def _used(self) -> tuple[float, float, float]:
         """CPU seconds so far: of its processes, of the machine, and of all the processes that we know."""
-        own_s = sum(map(_session_s, [self._process.pid]))
-        known_s = own_s + sum(map(_session_s, self._with)) + time.process_time()
-        return own_s, (busy_ms() or 0.0) / 1000, known_s
+        own_s, beside_s = _used_s(under=self._process.pid), _used_s(sessions=self._with)
+        return own_s, (busy_ms() or 0.0) / 1000, own_s + beside_s + time.process_time()
 
     def _said(self) -> str:
         self._output.seek(0)
         return self._output.read().decode(errors="replace")[-3000:]
 
 
-def _session_s(session: int) -> float:
-    """CPU seconds of the processes of a session that live; 0 where the system does not say."""
-    ticks = 0
+def _used_s(*, under: int = 0, sessions: Sequence[int] = ()) -> float:
+    """CPU seconds of the processes that live of some sessions, or of those of a guard's children.
+
+    0 where the system does not say.
+    """
+    told = []
     for entry in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             columns = entry.read_text().rpartition(")")[2].split()
-            if int(columns[_SESSION]) == session:
-                ticks += int(columns[_USER]) + int(columns[_SYSTEM])
+            told.append([int(columns[place]) for place in (_PARENT, _SESSION, _USER, _SYSTEM)])
+    wanted = {*sessions, *(session for parent, session, _, _ in told if parent == under)}
+    ticks = sum(user + system for _, session, user, system in told if session in wanted)
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    for number, patience_s in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(patience_s)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    """Let the guard end all of it; returns when none is left."""
+    assert process.stdin is not None
+    process.stdin.close()
+    try:
+        process.wait(_END_S_MAX)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

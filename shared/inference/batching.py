@@ -151,6 +151,13 @@ class Stacker:
             signature += (array.shape[1:], array.dtype)
         return tuple(signature), rows
 
+    def cells(self, request: Prepared) -> int:
+        """Elements of a row, where requests of unlike lengths may run together; else 1."""
+        if self._padding is None:
+            return 1
+        first = request.feeds[self._inputs[0]]
+        return max(1, int(first.size) // max(1, len(first)))
+
     def _padded_kind(
         self, padding: Padding, feeds: dict[str, NDArray[Any]], rows: int
     ) -> Hashable | None:

@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
+import subprocess
+import sys
 import sysconfig
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from benchmarks.harness.packages import PEERS
 from benchmarks.harness.processes import ProcessFailedError, Program, Worked, running
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = PEERS.parents[1]
 FOLDERS = (PEERS / "common", Path(sysconfig.get_path("purelib")))
 TWO_COUNT = """
 import os, time
 from tally import count
 count(2 if os.fork() else 5)
 time.sleep(60)
+"""
+MEASURES = """
+from pathlib import Path
+from benchmarks.harness.processes import Program, running
+folders = [Path(folder) for folder in {folders!r}]
+with running(Program(["-c", {counts!r}], folders, {{}})) as process:
+    process.wait(lambda: process.done() == 7, what="both have counted")
+    print(process._tally, flush=True)
+    process.wait(lambda: False, what="never")
 """
 COUNTS = """
 import time
@@ -30,9 +49,39 @@ while True:
 def test_the_jobs_of_all_processes_of_a_program_are_counted_and_all_of_them_end() -> None:
     with running(Program(["-c", TWO_COUNT], FOLDERS, {})) as process:
         process.wait(lambda: process.done() == 7, what="both have counted")
-        group = process._process.pid
+        group = group_of(process._tally)
 
     assert living(group) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_process_outlives_a_benchmark_that_is_killed(number: int) -> None:
+    script = MEASURES.format(counts=TWO_COUNT, folders=[str(folder) for folder in FOLDERS])
+    benchmark = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    with benchmark:
+        assert benchmark.stdout is not None
+        group = group_of(Path(benchmark.stdout.readline().strip()))
+        assert len(living(group)) == 2
+
+        benchmark.send_signal(number)
+        benchmark.wait(10)
+
+    assert becomes_true(lambda: not living(group))
+
+
+def group_of(tally: Path) -> int:
+    """The process group of those that have counted into this folder."""
+    [group] = {os.getpgid(int(path.name)) for path in tally.iterdir()}
+    return group
+
+
+def becomes_true(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return condition()
 
 
 def living(group: int) -> list[str]:

@@ -51,6 +51,20 @@ def test_a_quick_run_measures_jobs_and_batches(tmp_path: Path) -> None:
     assert all(value > 0 for value in values.values())
 
 
+def test_a_run_that_is_ended_midway_keeps_what_it_has_measured(tmp_path: Path) -> None:
+    command = [*RUN, "--only", "Q2,B1", "--output", str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as ended:
+        assert ended.stdout is not None
+        for line in ended.stdout:
+            if "B1" in line:
+                ended.terminate()
+                break
+        assert ended.wait(60) != 0
+
+    [figure] = json.loads((tmp_path / "smoke.json").read_text())["figures"]
+    assert figure["key"] == "Q2"
+
+
 def test_a_quick_growth_of_batches_is_written_and_drawn(tmp_path: Path) -> None:
     plot = tmp_path / "plot.svg"
     told = ["--quick", "--output", tmp_path, "--name", "smoke", "--plot", plot]

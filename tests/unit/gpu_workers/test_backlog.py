@@ -9,6 +9,7 @@ import pytest
 from gpu_workers.backlog import Backlog, Ready
 from gpu_workers.hand import Held
 from gpu_workers.rota import Rota
+from gpu_workers.sizes import TRIALS, Sizes
 from shared.queues.protocol import Delivery
 from shared.routing.lane import GPU_QUEUES
 from tests.fixtures.job_rows import ManualClock
@@ -118,3 +119,39 @@ def test_take_all_leaves_nothing(backlog, clock):
     backlog.add([ready(clock, name, queue) for name, queue in (("a", "async"), ("b", "batch"))])
     assert names(backlog.take_all()) == "ab"
     assert not backlog.holds()
+
+
+def learned(cost_s):
+    """Sizes as they are after runs of stacks of up to four rows. `cost_s`: of a row, by the rows."""
+    sizes = Sizes()
+    for _ in range(3 * TRIALS):
+        rows = sizes.rows_max("k", 4)
+        sizes.note("k", rows=rows, cells=rows, took_s=rows * cost_s(rows), most=4)
+    return sizes
+
+
+def test_a_stack_is_full_with_as_many_rows_as_run_best(clock):
+    backlog = Backlog(Rota(GPU_QUEUES), sizes=learned(float), clock=clock)
+    backlog.add([ready(clock, name) for name in "ab"])
+
+    assert names(backlog.next(0)) == "a"
+
+
+def test_a_full_stack_that_is_all_there_is_runs_in_halves_where_that_costs_little(clock):
+    backlog = Backlog(Rota(GPU_QUEUES), sizes=learned(lambda _: 1.0), clock=clock)
+    backlog.add([ready(clock, name) for name in "abcd"])
+    assert names(backlog.next(0)) == "ab"
+
+    backlog.add([ready(clock, name) for name in "ef"])
+    clock.advance(DELAY_S)
+    assert names(backlog.next(0)) == "cd"
+
+    backlog.add([ready(clock, name) for name in "ghijk"])
+    assert names(backlog.next(0)) == "efgh"
+
+
+def test_a_full_stack_runs_whole_where_halves_are_dear(clock):
+    backlog = Backlog(Rota(GPU_QUEUES), sizes=learned(lambda rows: 1.0 / rows), clock=clock)
+    backlog.add([ready(clock, name) for name in "abcd"])
+
+    assert names(backlog.next(0)) == "abcd"
