@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 RETRYABLE: Final = frozenset({429, 502, 503, 504})
 # What the gateway's bare words mean here; docs/errors.md has the table.
 GATEWAY_HINTS: Final[dict[int, str]] = {
-    401: "no key, or one that the stage does not know: send a key of `laneway keys create`",
-    403: "the credentials are known and may not call this: check the key's stage, or the IAM policy",
+    401: "no key, token or signature where the stage looks for it: docs/client.md says which it takes",
+    403: "the stage does not know the key, the token is not valid now, or an IAM policy is in the way",
     413: "the body is past the gateway's 10 MB: send fewer rows",
     429: "the stage's request rate is used up: retry later, or raise the stage's throttle",
     500: "the function did not answer: no free concurrency, or it crashed; see its log",
