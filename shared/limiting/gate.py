@@ -72,13 +72,13 @@ class Gate:
         return self._read(text) if limits is _UNREAD else limits
 
     def admit(self, tenant: str, text: str, size_bytes: int) -> Standing | None:
-        """Let a call with such a body through, and say where its tenant stands; None: no limits.
+        """Let a call with such a body through, and say where its tenant stands; None: calls are not counted.
 
         `text`: the member `limits` of the caller's context. Raises `RateLimitedError`,
         `QuotaUsedError`, and `StoreUnavailableError` where that cannot be known.
         """
         limits = self.limits(text)
-        if limits is None:
+        if limits is None or (limits.requests_per_s is None and limits.bytes_per_day is None):
             return None
         return self._tenant(tenant, limits).admit(size_bytes, self._make_executor())
 

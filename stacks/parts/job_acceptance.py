@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared.results.batches_table import LISTED as BATCHES_LISTED
-from shared.results.table import LISTED
+from shared.results.table import COUNTED, LISTED
 from stacks import names
 from stacks.parts.permissions import allow, allow_below, allow_invoking
 
@@ -26,7 +26,7 @@ def allow_accepting_jobs(part: LanewayFunction, resources: JobResources) -> None
         part,
         "ListJobs",
         actions=["dynamodb:Query"],
-        resources=[resources.table_arn(index=LISTED)],
+        resources=[resources.table_arn(index=index) for index in (LISTED, COUNTED)],
     )
     allow(part, "SendJobs", actions=["sqs:SendMessage"], resources=resources.job_queue_arns)
     allow_below(

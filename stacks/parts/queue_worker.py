@@ -109,7 +109,8 @@ class QueueWorker(Construct):
             timeout_s=feeds.timeout_s,
         )
         allow_working(self.part, resources, pool)
-        allow_counting(self.part, stack, stage.name)
+        if CHUNKS not in feeds.sources:
+            allow_counting(self.part, stack, stage.name)
         for kind, source in feeds.sources.items():
             consume(
                 self.part,

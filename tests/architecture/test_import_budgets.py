@@ -34,13 +34,20 @@ answer = entry.handler(json.load(open({event!r})), context)
 print("\\n" + json.dumps({{"answer": answer, "modules": sorted(sys.modules)}}))
 """
 
-REALTIME = RealtimeSettings(stage="dev", pool="shared", ingress_function="ingress")
+REALTIME = RealtimeSettings(
+    stage="dev",
+    pool="shared",
+    ingress_function="ingress",
+    usage_table="usage",
+    tenant_limits='{"concurrent_jobs":5}',
+)
 INGRESS = IngressSettings(
     stage="dev",
     pool_aliases={"shared": PoolAlias(function="f")},
     jobs_table="jobs",
     bucket="bucket",
     queues={"shared": {"async": "https://sqs.invalid/a", "batch": "https://sqs.invalid/b"}},
+    usage_table="usage",
 )
 AUTHORIZER = AuthorizerSettings(stage="dev", keys_table="keys")
 

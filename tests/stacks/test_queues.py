@@ -297,6 +297,25 @@ def test_ingress_accepts_jobs_and_takes_none_from_a_queue(prod) -> None:
     assert written == {"inputs/*", "uploads/*"}
 
 
+def test_ingress_counts_a_tenant_s_jobs_and_calls(prod) -> None:
+    found = own_actions(prod, "laneway-prod-ingress")
+
+    assert any(arn.endswith("-jobs/index/counted") for arn in found["dynamodb:Query"])
+    assert any(arn.endswith(":table/laneway-prod-usage") for arn in found["dynamodb:UpdateItem"])
+
+
+def test_workers_of_jobs_count_what_they_have_in_hand_and_workers_of_chunks_do_not(prod) -> None:
+    def counting(worker: str) -> bool:
+        allowed = own_actions(prod, f"laneway-prod-shared-{worker}")["dynamodb:UpdateItem"]
+        return any(arn.endswith(":table/laneway-prod-usage") for arn in allowed)
+
+    assert counting("queue-worker")
+    assert not counting("chunk-worker")
+    told = QueueWorkerSettings.from_env(environment(prod, "laneway-prod-shared-queue-worker"))
+    assert told.tenant_share == QueueLane().tenant_share
+    assert told.capacity == {"async": 200, "batch": 1000}
+
+
 def test_who_writes_jobs_may_use_the_tables_own_key(prod) -> None:
     for function in ("ingress", "sweeper", "webhooks", "shared-queue-worker", "batch-splitter"):
         assert {"kms:Decrypt", "kms:Encrypt"} <= set(allowed_to(prod, f"laneway-prod-{function}"))

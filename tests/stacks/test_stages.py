@@ -7,8 +7,12 @@ import dataclasses
 import pytest
 
 from shared.schema.spec import PoolSpec, ProvisionedWarm, WarmSchedule
+from shared.schema.tenants import TenantLimits, read_limits
+from shared.settings import RealtimeSettings
 from stacks.auth import ApiKeys, Tokens
 from stacks.errors import StageError
+from stacks.pools import environment
+from stacks.queue_lane import QueueLane
 from stacks.retention import Retention
 from stacks.stages import DEV, LOCAL, PROD, STAGES, Alarms, stage_of
 
@@ -124,3 +128,19 @@ def test_no_schedule_takes_prod_below_its_minimum() -> None:
 def test_an_address_beside_an_existing_topic_is_refused_as_it_would_hear_nothing() -> None:
     with pytest.raises(StageError, match="subscribe the address there"):
         Alarms(topic_arn="arn:aws:sns:eu-west-1:111122223333:on-call", email="ops@example.org")
+
+
+@pytest.mark.parametrize("share", [0, -1, 1.1])
+def test_a_share_of_the_workers_that_cannot_be_is_refused(share) -> None:
+    with pytest.raises(StageError, match="tenant_share"):
+        QueueLane(tenant_share=share)
+
+
+def test_limits_of_a_stage_reach_the_functions_that_hold_tenants_to_them() -> None:
+    limits = TenantLimits(requests_per_s=5, concurrent_jobs=100)
+    stage = dataclasses.replace(DEV, tenant_limits=limits)
+
+    told = RealtimeSettings.from_env(environment(stage, "shared", PoolSpec()))
+
+    assert read_limits(told.tenant_limits) == limits
+    assert told.usage_table == "laneway-dev-usage"
