@@ -25,8 +25,8 @@ def submission(value=1.0):
 
 @pytest.fixture
 def acme(laneway):
-    """The headers of another tenant."""
-    made = laneway("keys", "create", "--tenant", "acme")
+    """The headers of another tenant, one of the test's own: a tenant has two keys at most."""
+    made = laneway("keys", "create", "--tenant", f"acme-{uuid4().hex[:8]}")
     assert made.returncode == 0, made.stderr
     return {"x-api-key": made.stdout.strip()}
 
