@@ -135,7 +135,7 @@ def serve(
         principal = principal_of(event)
         facts.tenant, facts.principal = principal.tenant, principal.name
         standing = None
-        if gate is not None and gate.limits(principal.limits) is not None:
+        if gate is not None and gate.known[principal.limits] is not None:
             # Before the body is read: a refused call costs as little as can be.
             standing = gate.admit(principal.tenant, principal.limits, _body_bytes(event))
         request = read_request(event, context.get_remaining_time_in_millis(), principal)

@@ -138,7 +138,7 @@ class JobCalls:
 
     def _jobs_max(self, request: HttpRequest) -> int | None:
         """How many unfinished jobs the caller's tenant may have."""
-        limits = None if self._gate is None else self._gate.limits(request.principal.limits)
+        limits = None if self._gate is None else self._gate.known[request.principal.limits]
         return None if limits is None else limits.concurrent_jobs
 
     def _accepted_answer(self, accepted: Accepted) -> Response:

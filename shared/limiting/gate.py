@@ -31,7 +31,6 @@ LEASE_DAY_SHARE: Final = 1000
 """And such a part of a day's bytes, within these bounds."""
 LEASE_BYTES: Final = (64 * 1024, 64 * 1024 * 1024)
 _TEXTS_MAX: Final = 1000
-_UNREAD: Final = TenantLimits(requests_per_s=1)
 
 
 def lease_calls(limits: TenantLimits) -> int:
@@ -46,6 +45,21 @@ def lease_bytes(per_day: int) -> int:
     return min(per_day, max(least, min(most, per_day // LEASE_DAY_SHARE)))
 
 
+class _Known(dict[str, TenantLimits | None]):
+    """Read once for each text. The empty one stands for the stage's own limits."""
+
+    def __init__(self, defaults: TenantLimits | None) -> None:
+        super().__init__({"": defaults})
+        self._defaults = defaults
+
+    def __missing__(self, text: str) -> TenantLimits | None:
+        if len(self) >= _TEXTS_MAX:
+            self.clear()
+            self[""] = self._defaults
+        limits = self[text] = _some(read_limits(text))
+        return limits
+
+
 class Gate:
     """`connect` makes the shared counters, once; `defaults`: limits of tenants that have no row."""
 
@@ -58,18 +72,13 @@ class Gate:
         executor: Executor | None = None,
     ) -> None:
         self._connect = connect
-        self._defaults = defaults
         self._clock = clock
         self._executor = executor
         self._counters: Counters | None = None
-        self._limits: dict[str, TenantLimits | None] = {"": _some(defaults)}
+        self.known: Final = _Known(_some(defaults))
+        """Limits by the text that the authorizer handed down; None: nothing is limited."""
         self._tenants: dict[str, _Tenant] = {}
         self._lock = Lock()
-
-    def limits(self, text: str) -> TenantLimits | None:
-        """The limits that a context's member stands for; None: nothing is limited."""
-        limits = self._limits.get(text, _UNREAD)
-        return self._read(text) if limits is _UNREAD else limits
 
     def admit(self, tenant: str, text: str, size_bytes: int) -> Standing | None:
         """Let a call with such a body through, and say where its tenant stands; None: calls are not counted.
@@ -77,7 +86,7 @@ class Gate:
         `text`: the member `limits` of the caller's context. Raises `RateLimitedError`,
         `QuotaUsedError`, and `StoreUnavailableError` where that cannot be known.
         """
-        limits = self.limits(text)
+        limits = self.known[text]
         if limits is None or (limits.requests_per_s is None and limits.bytes_per_day is None):
             return None
         return self._tenant(tenant, limits).admit(size_bytes, self._make_executor())
@@ -86,13 +95,6 @@ class Gate:
         """Pay for all that was spent, in the thread that calls."""
         for tenant in list(self._tenants.values()):
             tenant.settle()
-
-    def _read(self, text: str) -> TenantLimits | None:
-        limits = _some(read_limits(text))
-        if len(self._limits) >= _TEXTS_MAX:
-            self._limits = {"": _some(self._defaults)}
-        self._limits[text] = limits
-        return limits
 
     def _tenant(self, name: str, limits: TenantLimits) -> _Tenant:
         found = self._tenants.get(name)
