@@ -109,6 +109,11 @@ class Stage:
         check_auth(self.name, self.auth)
         _check_numbers(self)
         _check_broker(self)
+        if self.open_docs and not self.emulated:
+            raise StageError(
+                f"stage {self.name!r}: open_docs would answer whoever asks; `laneway docs` serves the "
+                "API's description from one's own machine"
+            )
         if "*" in self.cors_origins and self.name != "local":
             raise StageError(
                 f"stage {self.name!r}: cors_origins holds '*', which lets any web page call the "

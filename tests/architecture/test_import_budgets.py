@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,13 @@ import pytest
 
 from shared.repository import compile_catalog, read_repository
 from shared.schema.compile import export_validators
-from shared.settings import AuthorizerSettings, IngressSettings, PoolAlias, RealtimeSettings
+from shared.settings import (
+    AuthorizerSettings,
+    IngressSettings,
+    PoolAlias,
+    RealtimeSettings,
+    TokenIssuer,
+)
 
 PROJECT = Path(__file__).parents[2]
 EVENTS = PROJECT / "tests" / "events"
@@ -147,7 +154,33 @@ def test_the_authorizer_decides_without_arrays_and_the_runtime(package):
     # The recorded event has a malformed key, so no table is asked.
     answer, modules = start(package, "functions.authorizer.handler", AUTHORIZER, "model_metadata")
     assert answer == {"isAuthorized": False, "context": {}}
+    assert packages(modules) & (ARRAYS | NEVER | {"pydantic", "jwt", "cryptography"}) == set()
+
+
+def test_the_authorizer_loads_what_reads_tokens_where_the_stage_takes_them(package):
+    issuer = TokenIssuer(
+        issuer="https://issuer.invalid",
+        jwks_url="https://issuer.invalid/keys",
+        audiences=("laneway",),
+        tenant_claim="tenant",
+    )
+    settings = AuthorizerSettings(stage="dev", keys_table="keys", issuers=(issuer,))
+    # The recorded event has a key in the header of stages without tokens, so it has no credential.
+    answer, modules = start(package, "functions.authorizer.handler", settings, "model_metadata")
+    assert answer == {"isAuthorized": False, "context": {}}
+    assert packages(modules) >= {"jwt", "cryptography"}
     assert packages(modules) & (ARRAYS | NEVER | {"pydantic"}) == set()
+
+
+@pytest.mark.parametrize("name", ["jwt", "cryptography", "cffi"])
+def test_the_authorizers_own_lock_pins_the_versions_of_the_project(name):
+    distribution = {"jwt": "pyjwt"}.get(name, name)
+    pinned = re.compile(rf"^{distribution}==(\S+)", re.MULTILINE)
+    texts = (
+        PROJECT / "functions/authorizer/requirements.txt",
+        PROJECT / "requirements" / "dev.txt",
+    )
+    assert len({pinned.search(text.read_text())[1] for text in texts}) == 1
 
 
 @pytest.mark.parametrize("name", ["realtime", "ingress", "authorizer"])

@@ -78,6 +78,12 @@ def test_only_the_local_stage_opens_the_docs_and_leaves_types_out() -> None:
     assert [stage.name for stage in STAGES.values() if stage.emulated] == ["local"]
 
 
+@pytest.mark.parametrize("stage", [DEV, PROD], ids=lambda stage: stage.name)
+def test_the_docs_of_a_deployed_stage_are_not_opened(stage) -> None:
+    with pytest.raises(StageError, match="laneway docs"):
+        dataclasses.replace(stage, open_docs=True)
+
+
 def test_any_web_page_may_call_a_local_stage_only() -> None:
     with pytest.raises(StageError, match="any web page"):
         dataclasses.replace(PROD, cors_origins=("*",))
