@@ -48,7 +48,7 @@ def main() -> int:
     except (SettingError, OSError, ValueError, KeyError) as error:
         return _refuse(error)
     if settings.device == CPU.name:  # what a driver maps is not told apart from what is used
-        hold_below(container_bytes())
+        hold_below(container_bytes(), threads=settings.threads)
     owner = f"{socket.gethostname()}-{os.getpid()}"
     telemetry = WorkerTelemetry(
         stage=settings.stage,

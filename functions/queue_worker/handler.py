@@ -17,10 +17,10 @@ from shared.settings import QueueWorkerSettings
 PACKAGE: Final = Path(__file__).parents[2]
 # Set by Lambda; absent wherever else the package is tried out.
 MEMORY_MIB: Final = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
-if MEMORY_MIB:
-    hold_below(int(MEMORY_MIB) * MIB)
 
 _settings = QueueWorkerSettings.from_env(os.environ)
+if MEMORY_MIB:
+    hold_below(int(MEMORY_MIB) * MIB, threads=_settings.threads)
 _catalog = load_catalog(PACKAGE / "catalog.json")
 _telemetry = JobTelemetry(
     service="laneway-queue-worker",

@@ -30,15 +30,20 @@ CONTAINER_LIMITS: Final = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
+STACK_BYTES: Final = 8 << 20
+"""Of one thread, as Linux has it unless it is told otherwise."""
 CEILING: Final = 0.9
 """Of the memory that there is: the rest is code, page cache and whatever else runs."""
 FULL: Final = 0.75
 """Of the ceiling: with so much still held after models were dropped, the process is no use any more."""
 
 
-def hold_below(memory_bytes: int) -> None:
-    """Put the ceiling under so much memory; it is never raised again."""
-    wanted = int(memory_bytes * CEILING)
+def hold_below(memory_bytes: int, *, threads: int = 0) -> None:
+    """Put the ceiling under so much memory; it is never raised again.
+
+    `threads`: that the process is going to have; their stacks count in full and are hardly touched.
+    """
+    wanted = int(memory_bytes * CEILING) + threads * STACK_BYTES
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     with suppress(OSError, ValueError):  # macOS
