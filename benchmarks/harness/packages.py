@@ -72,7 +72,7 @@ ENVIRONMENT = {
     # Tracer's import is only what it is on Lambda with this set; there is no daemon to send to here.
     "LAMBDA_TASK_ROOT": "/var/task",
     "POWERTOOLS_TRACE_DISABLED": "1",
-    **RealtimeSettings(stage="bench", pool="shared").to_env(),
+    **RealtimeSettings(stage="bench", pool="shared", usage_table="usage").to_env(),
 }
 """Every child's, ours and peers': what Lambda sets and our own settings."""
 
