@@ -14,6 +14,8 @@ pytestmark = pytest.mark.deployed
 
 MODEL = "breast-cancer"
 POSTS = 50
+ENVIRONMENTS_MAX = 4
+"""Of a function, while calls come one after the other."""
 AT_ONCE = 10
 """More would take every process that the emulator may start; tests/flow has all fifty at once."""
 
@@ -88,3 +90,28 @@ def test_a_job_of_another_tenant_answers_as_one_that_does_not_exist(service, acm
     assert set(foreign.headers) == set(unknown.headers)
     listed = call(service, "GET", "/v2/jobs?limit=100", headers=acme).json()["jobs"]
     assert mine not in [job["id"] for job in listed]
+
+
+def test_a_tenant_past_its_limits_is_refused_by_every_function_and_others_are_not(service, laneway):
+    tenant = f"limited-{uuid4().hex[:8]}"
+    set_ = laneway(
+        *("tenants", "set", tenant, "--requests-per-s", "0.01", "--burst", "4"),
+    )
+    assert set_.returncode == 0, set_.stderr
+    headers = {"x-api-key": laneway("keys", "create", "--tenant", tenant).stdout.strip()}
+    body = submission()["input"]
+
+    def infer():
+        return call(service, "POST", f"/v2/models/{MODEL}/infer", json=body, headers=headers)
+
+    def models():
+        return call(service, "GET", "/v2/models", headers=headers)
+
+    for ask in (infer, models):
+        answers = [ask() for _ in range(24)]
+        refused = answers[-1]
+        assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited"), refused.text
+        assert int(refused.headers["retry-after"]) >= 1
+        assert refused.headers["ratelimit"].startswith('"requests";r=0;t=')
+        assert [answer.status_code for answer in answers].count(200) <= 4 + 4 * ENVIRONMENTS_MAX
+    assert call(service, "GET", "/v2/models").status_code == 200
