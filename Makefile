@@ -7,6 +7,7 @@ BROKER ?= sqs
 VENV := .venv
 BIN := $(VENV)/bin
 EMULATOR := .venv-emulator
+SCANNERS := .venv-scanners
 UV := $(BIN)/uv
 CDK = $(BIN)/cdk
 CONTEXT = -c stage=$(STAGE) -c models=$(MODELS)
@@ -22,7 +23,7 @@ export CDK_DISABLE_CLI_TELEMETRY := true
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup dev check test test-faults fuzz synth deploy destroy bench load lock environment
+.PHONY: help setup dev check test test-faults fuzz synth deploy destroy bench load lock environment scanners audit-packages sbom
 
 help: ## list the verbs
 	@awk -F ' *## ' '/^[a-z-]+:.*## / {split($$1, verb, ":"); printf "  make %-11s %s\n", verb[1], $$2}' $(MAKEFILE_LIST)
@@ -39,7 +40,7 @@ check: environment ## lint, format, types, who may import whom
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check setup ## check and every test, the deployed service too
+test: check setup scanners ## check and every test, the deployed service too
 	$(BIN)/pytest -n 2 --dist loadgroup
 
 test-faults: setup ## 10,000 jobs while their workers are killed, and every fault case
@@ -65,10 +66,19 @@ bench: setup ## measure the speed bars, as ratios in one run
 load: setup ## hold an arrival rate, and ten times that rate, against the handlers
 	$(BIN)/python -m benchmarks.load
 
+sbom: setup ## what is in the layers, packages and images, as CycloneDX in build/sbom
+	$(BIN)/python -m stacks.bills --models $(MODELS)
+
+audit-packages: scanners ## look up the locked packages' known weaknesses
+	$(BIN)/python scripts/audit_packages.py $(SCANNERS)/bin/pip-audit
+
+scanners: environment $(SCANNERS)/.stamp ## fetch checkov and pip-audit, in an environment of their own
+
 lock: environment ## lock what pyproject.toml and the layers ask for: make lock [UPGRADE=1]
 	$(COMPILE) --all-extras --group dev --group bench --output-file requirements/dev.txt pyproject.toml
 	$(COMPILE) --constraints requirements/dev.txt --output-file requirements/bootstrap.txt requirements/bootstrap.in
 	$(COMPILE) --output-file requirements/emulator.txt requirements/emulator.in
+	$(COMPILE) --output-file requirements/scanners.txt requirements/scanners.in
 	for folder in layers/*/ functions/send/ functions/authorizer/; do $(COMPILE) --constraints requirements/dev.txt --output-file $${folder}requirements.txt $${folder}requirements.in; done
 	for device in cuda cpu; do $(COMPILE) --constraints requirements/dev.txt --output-file gpu_workers/requirements-$$device.txt gpu_workers/requirements-$$device.in; done
 
@@ -102,6 +112,12 @@ $(BIN)/cdk: scripts/cdk | $(VENV)/.stamp-packages
 node_modules/.stamp: package-lock.json package.json | $(VENV)/.stamp-packages
 	@echo "· the CDK command line into node_modules"
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm ci --silent
+	@touch $@
+
+$(SCANNERS)/.stamp: requirements/scanners.txt $(VENV)/.stamp-bootstrap | $(VENV)/.stamp-packages
+	@echo "· checkov and pip-audit into $(SCANNERS)"
+	@$(UV) venv --quiet --clear --python $(BIN)/python $(SCANNERS)
+	@$(UV) pip install --quiet --python $(SCANNERS)/bin/python --require-hashes --requirement requirements/scanners.txt
 	@touch $@
 
 $(EMULATOR)/.stamp: requirements/emulator.txt $(VENV)/.stamp-bootstrap | $(VENV)/.stamp-packages

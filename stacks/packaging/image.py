@@ -16,7 +16,7 @@ from stacks.errors import PackagingError
 from stacks.packaging.assets import PROJECT
 from stacks.packaging.cache import built
 from stacks.packaging.content import Content
-from stacks.packaging.models import add_models
+from stacks.packaging.models import add_models, pool_lock
 from stacks.packaging.requirements import locked, without
 from stacks.packaging.sources import modules_needed
 
@@ -58,7 +58,7 @@ def build_image_context(
         content.copy(WORKER / name, to=name)
     lock = WORKER / f"requirements-{device}.txt"
     content.copy(lock, to="requirements.txt")
-    content.written["requirements-pool.txt"] = _pool_requirements(repository, pool, lock).encode()
+    content.written["requirements-pool.txt"] = pool_requirements(repository, pool, lock).encode()
     catalog = {**compile_catalog(repository, pool=pool), "validators": export_validators()}
     content.written["catalog.json"] = json.dumps(catalog, separators=(",", ":")).encode()
 
@@ -72,18 +72,10 @@ def build_image_context(
     return built(context.root, f"image-{pool}-{device}", content.digest(context), build)
 
 
-def _pool_requirements(repository: Repository, pool: str, worker_lock: Path) -> str:
+def pool_requirements(repository: Repository, pool: str, worker_lock: Path) -> str:
     """What the pool's transforms import beyond the worker's own packages, locked."""
-    wanted = [entry for entry in repository.models_of(pool) if entry.spec.requirements]
-    if not wanted:
-        return ""
+    text = pool_lock(repository, pool)
     path = repository.folder / f"requirements-{pool}.txt"
-    if not path.is_file():
-        raise PackagingError(
-            f"{path} is missing: {wanted[0].name} requires {wanted[0].spec.requirements[0]}; "
-            "lock the pool's requirements with: laneway models lock"
-        )
-    text = path.read_text(encoding="utf-8")
     own = locked(worker_lock.read_text(encoding="utf-8"))
     for name, version in locked(text).items():
         if name in own and not set(version.split(" or ")) <= set(own[name].split(" or ")):

@@ -39,19 +39,33 @@ def add_requirements(content: Content, repository: Repository, pool: str) -> Non
 
     Raises PackagingError when there is no lock, or when it disagrees with the layer.
     """
-    wanted = [entry for entry in repository.models_of(pool) if entry.spec.requirements]
-    path = repository.folder / f"requirements-{pool}.txt"
-    if not wanted:
+    path, text = _lock_path(repository, pool), pool_lock(repository, pool)
+    if not text:
         return
+    layer = layers.packages_in(layers.ONNX_RUNTIME)
+    _refuse_conflicts(path, locked(text), layer)
+    content.requirements = without(text, layer.keys())
+
+
+def pool_lock(repository: Repository, pool: str) -> str:
+    """The lock of what a pool's transforms import; empty: nothing beyond the layers.
+
+    Raises PackagingError when there is none and should be.
+    """
+    wanted = [entry for entry in repository.models_of(pool) if entry.spec.requirements]
+    path = _lock_path(repository, pool)
+    if not wanted:
+        return ""
     if not path.is_file():
         raise PackagingError(
             f"{path} is missing: {wanted[0].name} requires {wanted[0].spec.requirements[0]}; "
             "lock the pool's requirements with: laneway models lock"
         )
-    text = path.read_text(encoding="utf-8")
-    layer = layers.packages_in(layers.ONNX_RUNTIME)
-    _refuse_conflicts(path, locked(text), layer)
-    content.requirements = without(text, layer.keys())
+    return path.read_text(encoding="utf-8")
+
+
+def _lock_path(repository: Repository, pool: str) -> Path:
+    return repository.folder / f"requirements-{pool}.txt"
 
 
 def side_files(entry: ModelEntry) -> Iterator[Path]:

@@ -1,0 +1,64 @@
+"""What `make audit-packages` says of what pip-audit tells, and of what it cannot tell."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "audit_packages.py"
+CVE = {"id": "CVE-2020-28493", "fix_versions": ["2.11.3"]}
+WEAK = {"name": "jinja2", "version": "2.11.2", "vulns": [CVE]}
+SOUND = {"name": "orjson", "version": "3.13.0", "vulns": []}
+SKIPPED = {"name": "jinja2", "skip_reason": "not found"}
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("audit_packages", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def audit(script, tmp_path):
+    """Runs it with a pip-audit that tells this of the weak package, and that of the locks."""
+
+    def run(of_canary, of_locks=()):
+        tool = tmp_path / "pip-audit"
+        answers = [json.dumps({"dependencies": list(told)}) for told in (of_canary, of_locks)]
+        tool.write_text(
+            f"#!{sys.executable}\nimport sys\nprint({answers!r}['--require-hashes' in sys.argv])\n"
+        )
+        tool.chmod(0o755)
+        return script.main(str(tool), locks=[tmp_path / "lock.txt"])
+
+    return run
+
+
+def test_what_is_known_is_told_with_what_mends_it(audit, capsys):
+    assert audit([WEAK], [SOUND, WEAK]) == 1
+    assert "jinja2 2.11.2: CVE-2020-28493, mended in 2.11.3" in capsys.readouterr().out
+
+
+def test_sound_packages_pass_and_are_counted(audit, capsys):
+    assert audit([WEAK], [SOUND, {"name": "odd", "skip_reason": "not found"}]) == 0
+    assert "odd: not looked up\n1 packages looked up, 0 weaknesses" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("told", [[SKIPPED], [{**WEAK, "vulns": []}]])
+def test_an_index_without_the_data_passes_nothing(audit, script, capsys, told):
+    assert audit(told, [SOUND]) == script.UNASKED
+    assert capsys.readouterr().out.startswith("NOT AUDITED")
+
+
+def test_without_a_network_it_says_so(script, tmp_path, capsys):
+    tool = tmp_path / "pip-audit"
+    tool.write_text("#!/bin/sh\necho 'ConnectionError: no such host' >&2\nexit 1\n")
+    tool.chmod(0o755)
+    assert script.main(str(tool), locks=[]) == script.UNASKED
+    assert "no such host" in capsys.readouterr().out
