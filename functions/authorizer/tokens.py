@@ -7,6 +7,7 @@ neither `none` nor a shared secret is ever among the algorithms.
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +26,7 @@ LEEWAY_S: Final = 10
 """How far an issuer's clock may be from ours."""
 TOKEN_LENGTH_MAX: Final = 8192
 _NAME_LENGTH_MAX: Final = 128
+_NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._:@/+=|-]")
 _REASONS: Final[Mapping[type[Exception], str]] = {
     jwt.ExpiredSignatureError: "expired",
     jwt.ImmatureSignatureError: "not_yet_valid",
@@ -62,7 +64,7 @@ class TokenReader:
             raise RefusedError(_REASONS.get(type(error), "malformed")) from error
         return Principal(
             _tenant(claims, issuer),
-            f"jwt:{_text(claims, 'sub')[:_NAME_LENGTH_MAX]}",
+            f"jwt:{_name(claims)}",
             _scopes(claims, issuer),
             expires_at=float(claims["exp"]) + LEEWAY_S,
         )
@@ -119,8 +121,9 @@ def _scopes(claims: Mapping[str, Any], issuer: TokenIssuer) -> frozenset[str]:
     return read_scopes(" ".join(ours))
 
 
-def _text(claims: Mapping[str, Any], name: str) -> str:
-    value = claims.get(name)
-    if not isinstance(value, str) or not value:
+def _name(claims: Mapping[str, Any]) -> str:
+    """The subject, in characters that break no line of a log: the gateway writes it as it is."""
+    subject = claims.get("sub")
+    if not isinstance(subject, str) or not subject:
         raise RefusedError("missing_claim")
-    return value
+    return _NOT_IN_NAMES.sub("_", subject[:_NAME_LENGTH_MAX])

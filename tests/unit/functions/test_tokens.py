@@ -103,6 +103,12 @@ def test_a_token_signed_on_an_elliptic_curve_is_let_in(ask, published):
     assert ask(sign(curve, "k2", algorithm="ES256")).tenant == "acme"
 
 
+def test_a_subject_cannot_break_the_lines_that_name_it(ask):
+    assert ask(sign(KEY, sub="auth0|joe@corp.com")).name == "jwt:auth0|joe@corp.com"
+    assert ask(sign(KEY, sub='joe", "tenant": "globex\n')).name == "jwt:joe____tenant_:__globex_"
+    assert len(ask(sign(KEY, sub="x" * 500)).name) == len("jwt:") + 128
+
+
 def test_a_token_ends_for_the_functions_too_when_it_ends(ask):
     found = ask(sign(KEY, exp=int(time.time()) + 60))
     assert found.expires_at == pytest.approx(time.time() + 60 + LEEWAY_S, abs=5)
