@@ -26,7 +26,7 @@ export CDK_DISABLE_CLI_TELEMETRY := true
 .PHONY: help setup dev check test test-faults fuzz synth deploy destroy bench load lock environment scanners audit-packages sbom
 
 help: ## list the verbs
-	@awk -F ' *## ' '/^[a-z-]+:.*## / {split($$1, verb, ":"); printf "  make %-11s %s\n", verb[1], $$2}' $(MAKEFILE_LIST)
+	@awk -F ' *## ' '/^[a-z-]+:.*## / {split($$1, verb, ":"); printf "  make %-14s %s\n", verb[1], $$2}' $(MAKEFILE_LIST)
 
 setup: environment ## fetch the tools and the example models into this folder
 	@$(BIN)/laneway models pull --models $(MODELS)
