@@ -231,7 +231,9 @@ def test_an_opset_of_the_future_is_refused_with_the_way_out(tmp_path):
     future.opset_import[0].version = 99
     onnx.save(future, tmp_path / "model.onnx")
 
-    with pytest.raises(ModelRefusedError, match=r"opset ai\.onnx 99; 7 to 26 .*export it again") as refused:
+    with pytest.raises(
+        ModelRefusedError, match=r"opset ai\.onnx 99; 7 to 26 .*export it again"
+    ) as refused:
         inspect_model(tmp_path / "model.onnx")
 
     assert "[ONNXRuntimeError]" not in str(refused.value)
