@@ -86,7 +86,7 @@ class Core:
         """Take deliveries in hand: from now on their messages are kept invisible."""
         beat_s = time.monotonic() + self.lease_s / BEATS
         held = [
-            Held(queue, delivery, beat_s, entered=self.fairness.entered(delivery))
+            Held(queue, delivery, beat_s, entered=self.fairness.entered(queue, delivery))
             for delivery in deliveries
         ]
         self.hand.take(held)

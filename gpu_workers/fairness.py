@@ -6,6 +6,7 @@ What is past it goes back to the queue, unclaimed and uncharged, and comes again
 from __future__ import annotations
 
 import math
+from itertools import count
 from typing import TYPE_CHECKING
 
 from shared.jobs.concluding import conclude
@@ -27,7 +28,8 @@ class Fairness:
         self._worker = worker
         self._share = share
         self._shares = MemoryShares()
-        self._entered: dict[str, Entered] = {}
+        self._entered: dict[tuple[str, str], Entered] = {}
+        self._owners = count()
 
     def admitted(
         self, queue: str, deliveries: Sequence[Delivery], *, ahead: int
@@ -49,9 +51,9 @@ class Fairness:
         )
         return [delivery for place, delivery in enumerate(deliveries) if place not in away]
 
-    def entered(self, delivery: Delivery) -> Entered | None:
+    def entered(self, queue: str, delivery: Delivery) -> Entered | None:
         """The place of an admitted delivery, for who gives it back."""
-        return self._entered.pop(delivery.receipt, None)
+        return self._entered.pop((queue, delivery.receipt), None)
 
     def leave(self, entered: Entered) -> None:
         """It waits no more."""
@@ -62,13 +64,13 @@ class Fairness:
         tenant = tenant_of(self._worker, delivery)
         if tenant is None:
             return None
-        entry = Entry(queue, tenant, delivery.receipt, 1)
+        entry = Entry(queue, tenant, str(next(self._owners)), 1)
         entered = self._shares.enter(
             entry, share=jobs_max, now=self._worker.clock(), until=math.inf
         )
         if not entered.granted:
             return entered.again_after_s[0]
-        self._entered[delivery.receipt] = entered
+        self._entered[queue, delivery.receipt] = entered
         return None
 
     def _turn_away(self, queue: str, delivery: Delivery, after_s: float) -> None:
