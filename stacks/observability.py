@@ -11,6 +11,7 @@ from shared.schema.spec import ProvisionedWarm
 from stacks import names
 from stacks.auth import takes_credentials
 from stacks.parts.alarms import AlarmMaker, alarms_topic
+from stacks.parts.audit_archive import watch_archive
 from stacks.parts.batch_watch import batch_rows
 from stacks.parts.budget import monthly_budget
 from stacks.parts.dashboard import StageDashboard
@@ -55,6 +56,7 @@ class ObservabilityStack(Stack):
         _watch_pools(alarms, deployment)
         watch_queues(alarms, deployment)
         watch_fleet(alarms, deployment)
+        watch_archive(alarms, stage)
         for function in job_functions(deployment):
             _watch_job_function(alarms, deployment, function)
         models = [_model_metrics(deployment, entry) for entry in deployment.realtime_models]

@@ -17,17 +17,20 @@ from constructs import Construct
 
 from stacks import names
 from stacks.parts.acknowledge import acknowledge
+from stacks.parts.alarms import metric
 from stacks.parts.bucket import own_the_log_of_emptying
 from stacks.parts.function import retention
 from stacks.parts.permissions import allow, allow_below
 
 if TYPE_CHECKING:
+    from stacks.parts.alarms import AlarmMaker
     from stacks.stages import Stage
 
 RECORDS: Final = "records/"
 BUFFER_S: Final = 300
 """A record is in the bucket so long after Firehose has it, or sooner where there are many."""
 BUFFER_MIB: Final = 64
+LATE_S: Final = 1800
 _UNFINISHED_DAYS: Final = 2
 _LOG_STREAM: Final = "delivery"
 _NEVER: Final = (
@@ -67,6 +70,24 @@ class AuditArchive(Construct):
             role_arn=self._feeder.role.role_arn,
         )
         subscription.node.add_dependency(self._feeder)
+
+
+def watch_archive(alarms: AlarmMaker, stage: Stage) -> None:
+    """An alarm for records that do not arrive; Firehose gives them up after a day."""
+    if stage.emulated:
+        return
+    alarms.above(
+        "audit-late",
+        metric(
+            "AWS/Firehose",
+            "DeliveryToS3.DataFreshness",
+            {"DeliveryStreamName": names.audit_stream(stage.name)},
+            statistic="Maximum",
+            stage=stage,
+        ),
+        threshold=LATE_S,
+        description="Audit records are not written to their archive; after a day they are lost to it",
+    )
 
 
 class _Part(Construct):

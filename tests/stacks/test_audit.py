@@ -204,6 +204,22 @@ def test_the_recording_function_may_write_its_own_log_and_nothing_else(prod) -> 
     assert "Layers" not in function
 
 
+def test_records_that_do_not_arrive_in_the_archive_alarm(dev, local) -> None:
+    def alarms(synthesized):
+        return [
+            found
+            for found in synthesized.properties("AWS::CloudWatch::Alarm")
+            if found.get("Namespace") == "AWS/Firehose"
+        ]
+
+    [alarm] = alarms(dev)
+    assert alarm["AlarmName"] == "laneway-dev-audit-late"
+    assert alarm["MetricName"] == "DeliveryToS3.DataFreshness"
+    assert alarm["Dimensions"] == [{"Name": "DeliveryStreamName", "Value": "laneway-dev-audit"}]
+    assert alarm["Threshold"] > 300
+    assert alarms(local) == []
+
+
 def test_the_archive_is_reached_by_its_stacks_output(prod) -> None:
     outputs = prod.templates["audit"]["Outputs"]
 

@@ -311,6 +311,7 @@ def test_imports_are_followed_into_functions_and_not_into_type_checking(tmp_path
         "batch_finisher",
         "fleet_scaler",
         "send",
+        "deployments",
     ],
 )
 def test_every_function_of_the_project_is_packaged_with_what_it_imports(function) -> None:
