@@ -23,7 +23,7 @@ export CDK_DISABLE_CLI_TELEMETRY := true
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup dev check test test-faults fuzz synth deploy destroy bench load lock environment scanners audit-packages sbom
+.PHONY: help setup dev check test test-faults fault fuzz synth deploy destroy bench load lock environment scanners audit-packages sbom
 
 help: ## list the verbs
 	@awk -F ' *## ' '/^[a-z-]+:.*## / {split($$1, verb, ":"); printf "  make %-14s %s\n", verb[1], $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ test: check setup scanners ## check and every test, the deployed service too
 
 test-faults: setup ## 10,000 jobs while their workers are killed, and every fault case
 	LANEWAY_FAULT_JOBS=$${LANEWAY_FAULT_JOBS:-10000} $(BIN)/pytest -s tests/faults tests/performance/test_batch_memory.py
+
+fault: setup ## the tests of one row of docs/fault-matrix.md: make fault CASE=21
+	$(BIN)/python -m tests.faults.matrix $(CASE)
 
 fuzz: setup ## make calls out of the API's description, many more than `make test` does: make fuzz [LANEWAY_API_SEED=7]
 	LANEWAY_API_EXAMPLES=$${LANEWAY_API_EXAMPLES:-500} LANEWAY_API_SEED=$${LANEWAY_API_SEED:-$$(date +%s)} $(BIN)/pytest -n0 -s tests/flow/test_described_api.py
