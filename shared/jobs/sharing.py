@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 RESENT_FROM: Final = 8
 """Receives of a message after which it is sent anew; a queue buries what was received 20 times."""
 
+POSTPONED_FROM: Final = 0.25
+"""Of a class's target: who is sent away for longer is not looked for meanwhile."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sharing:
@@ -122,7 +125,7 @@ def _leave(worker: Worker, entered: Entered) -> None:
 def _postpone(worker: Worker, delivery: Delivery, queue: str, after_s: float) -> None:
     """Keep the sweeper from taking a message for lost that is only sent away for long."""
     latency_class, _ = of_queue(queue)
-    if after_s < worker.rules.targets_s[latency_class]:
+    if after_s < POSTPONED_FROM * worker.rules.targets_s[latency_class]:
         return
     message = read_message(delivery.body)
     if isinstance(message, JobKey):

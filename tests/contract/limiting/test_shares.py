@@ -94,6 +94,21 @@ def test_a_line_that_has_ended_begins_anew(shares):
     assert later.again_after_s[-1] == pytest.approx(1.0)
 
 
+def test_a_delivery_costs_two_calls_and_a_third_where_some_are_turned_away():
+    calls = []
+    with mock_aws():
+        client = boto3.client("dynamodb", region_name="us-east-1")
+        client.create_table(**table_definition("shares"))
+        client.meta.events.register("before-call", lambda model, **_: calls.append(model.name))
+        shares = DynamoShares(client, table="shares")
+
+        shares.leave(enter(shares, "w1", 10), now=NOON + 1)
+        assert calls == ["UpdateItem"] * 2
+
+        enter(shares, "w2", 26)
+        assert calls == ["UpdateItem"] * 4
+
+
 def test_nobody_is_sent_away_for_longer_than_somebody_can_bear(shares):
     away = enter(shares, "w1", 20_000, share=1).again_after_s
 
