@@ -1,6 +1,7 @@
 """One tenant floods, another is quiet: what Laneway itself keeps apart, with real workers.
 
-Within one queue it is SQS that serves the quiet first, by the messages' groups; no emulator does that.
+Within one queue SQS serves the quiet first, by the messages' groups, which no emulator does; and one tenant
+has its share of the workers, which tests/flow/test_fair_shares.py shows with 10,000 jobs.
 """
 
 from __future__ import annotations

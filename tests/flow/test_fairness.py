@@ -1,6 +1,7 @@
 """Whatever sends a message says whose it is: SQS then serves the quiet tenants of a queue first.
 
-That SQS does so is its own promise; these tests hold our side of it, path by path. The adapter's
+That SQS does so is its own promise; these tests hold our side of it, path by path. What workers do for
+fairness without it is in test_fair_shares.py. The adapter's
 side (the tenant is the message's group) is in tests/contract/queues.
 """
 
