@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from shared.inference.admission_limits import limits_of
 from shared.inference.findings import Judgement, ModelRefusedError
-from shared.inference.graph_scan import check_plain_file, check_total
+from shared.inference.model_files import check_plain_file, check_total
 from shared.inference.sandbox import judge_in_sandbox
 from shared.repository import versions_on_disk
 

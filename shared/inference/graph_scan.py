@@ -6,7 +6,6 @@ The only module that imports `onnx`, and only when a model is added or checked: 
 from __future__ import annotations
 
 import math
-import stat
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -14,12 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shared.inference.admission_limits import OPSETS, AdmissionLimits, widest_limits
 from shared.inference.findings import ModelRefusedError
+from shared.inference.model_files import check_external, check_total
 from shared.limits import MIB, TENSOR_RANK_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-__all__ = ["GraphScan", "ModelRefusedError", "check_plain_file", "check_total", "scan"]
 
 BITS: Final = (
     0, 32, 8, 8, 16, 16, 32, 64, 256, 8, 16, 64, 32, 64, 64, 128,
@@ -53,7 +51,7 @@ def scan(path: Path, limits: AdmissionLimits | None = None) -> GraphScan:
     _check_domains(walk.operators, own={function.domain for function in model.functions})
     _check_opset(opset)
     for location, end_bytes in walk.external.items():
-        size_bytes += _check_external(path.parent, location, end_bytes)
+        size_bytes += check_external(path.parent, location, end_bytes)
     check_total(path.name, size_bytes, limits)
     return GraphScan(
         opset=opset,
@@ -64,24 +62,6 @@ def scan(path: Path, limits: AdmissionLimits | None = None) -> GraphScan:
     )
 
 
-def check_plain_file(path: Path, where: str) -> int:
-    """The size of a plain file that has one name. Raises ModelRefusedError for anything else.
-
-    onnxruntime follows hard links out of the folder.
-    """
-    try:
-        status = path.lstat()
-    except OSError as error:
-        raise ModelRefusedError(
-            f"{where} is missing; it belongs beside the model, as it was exported"
-        ) from error
-    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-        raise ModelRefusedError(
-            f"{where} is a link or has hard links; make a plain copy of it (cp -L)"
-        )
-    return status.st_size
-
-
 def _check_size(path: Path, limits: AdmissionLimits) -> int:
     """Before the file is opened."""
     try:
@@ -90,16 +70,6 @@ def _check_size(path: Path, limits: AdmissionLimits) -> int:
         raise ModelRefusedError(f"{path.name} cannot be read: {error.strerror}") from error
     check_total(path.name, size_bytes, limits)
     return size_bytes
-
-
-def check_total(name: str, size_bytes: int, limits: AdmissionLimits) -> None:
-    """Refuse a model whose files have more bytes than they may. Raises ModelRefusedError."""
-    if size_bytes > limits.files_bytes:
-        raise ModelRefusedError(
-            f"{name} has {size_bytes // MIB} MiB with its external data, more than the "
-            f"{limits.files_bytes // MIB} MiB that a model may have here; quantize it, or raise "
-            "files_mib in [<pool>.admission] of pools.toml where the pool has room"
-        )
 
 
 def _read(path: Path) -> Any:
@@ -262,25 +232,6 @@ def _check_opset(opset: Mapping[str, int]) -> None:
                 f"the graph is of opset {domain} {version}; {oldest} to {newest} are served: "
                 "export it again for one of them"
             )
-
-
-def _check_external(folder: Path, location: str, end_bytes: int) -> int:
-    """The size of an external data file: a plain file beside the model that holds all it should."""
-    where = f"external data file {location[:200]!r}"
-    pure = PurePosixPath(location)
-    if pure.is_absolute() or ".." in pure.parts or not pure.name or "\0" in location:
-        raise ModelRefusedError(
-            f"{where} lies outside the model's folder; save it beside the model"
-        )
-    for parent in pure.parents:
-        if (folder / parent).is_symlink() and str(parent) != ".":
-            raise ModelRefusedError(f"{where} lies behind a link; copy the files themselves")
-    size_bytes = check_plain_file(folder / pure, where)
-    if size_bytes < end_bytes:
-        raise ModelRefusedError(
-            f"{where} has {size_bytes} bytes, and the graph reads up to {end_bytes}; copy it whole"
-        )
-    return size_bytes
 
 
 def _unranked(graph: Any) -> Iterator[str]:

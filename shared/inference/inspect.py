@@ -18,7 +18,8 @@ from shared.inference.findings import ModelInspection, ModelRefusedError, Paddin
 from shared.inference.graph_scan import GraphScan, scan
 from shared.inference.padding import Padding, PaddingRefusedError
 from shared.inference.padding_trial import try_padding
-from shared.inference.session import ModelSession, out_of_memory, reason, session_options
+from shared.inference.runtime_words import out_of_memory, reason
+from shared.inference.session import ModelSession, session_options
 from shared.inference.trial import try_model
 from shared.limits import NAME_LENGTH_MAX, TENSOR_RANK_MAX
 from shared.schema.datatypes import BY_ONNX_TYPE

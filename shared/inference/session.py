@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import re
 import stat
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -36,6 +35,13 @@ from shared.errors import (
 )
 from shared.inference.deadline import FOREVER, WATCHDOG
 from shared.inference.providers import CPU
+from shared.inference.runtime_words import (
+    at_node,
+    out_of_memory,
+    reason,
+    value_fault,
+    without_values,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -62,28 +68,6 @@ RUN_FAILURES: Final = (
 """What onnxruntime raises from a run: its own exceptions share no base below Exception."""
 LOG_FATAL_ONLY: Final = 4
 """onnxruntime writes a failed run's values to stderr at any lower severity; tensors are never logged."""
-VALUE_FAULTS: Final = (
-    ("Out of range value in index", "an index is out of range"),
-    ("Attempting to broadcast", "sizes of two tensors do not fit together"),
-    ("imension mismatch", "sizes of two tensors do not fit together"),
-    ("dimensions must match", "sizes of two tensors do not fit together"),
-    ("cannot be reshaped", "the number of elements does not fit the shape that they should get"),
-)
-"""What onnxruntime 1.31 says of values, without the class that says so, and how callers are told."""
-OUT_OF_MEMORY: Final = re.compile(
-    r"(?:^|: |\s)std::bad_alloc$"
-    r"|Failed to allocate memory for requested buffer of size \d+$"
-    r"|Available memory of \d+ is smaller than requested bytes of \d+$"
-    r"|bytes, which exceeds the supported maximum of \d+ bytes\.$"
-    r"|\bInteger overflow$"
-)
-"""How onnxruntime 1.31 ends where it has no memory for a tensor, or cannot count its bytes."""
-SOURCE_LINE: Final = re.compile(r"\.(?:cc|h):\d+ ")
-VALUE: Final = re.compile(r"-?\d[\d.]*|'[^']*'|\"[^\"]*\"")
-NODE: Final = re.compile(r"while running (\w+) node")
-CODES: Final = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (?:Load model from \S+ failed:)?")
-ABSOLUTE_PATH: Final = re.compile(r"(?<![\w.])/\S*/")
-REASON_CHARACTERS_MAX: Final = 300
 ONNX_BFLOAT16: Final = 16
 """`TensorProto.BFLOAT16`."""
 
@@ -165,8 +149,8 @@ class ModelSession:
                 f"{self._label} cannot compute with these values: {fault}", field="inputs"
             )
         return ModelRunError(
-            f"{self._label} failed{_at_node(error)} on an input that fits its signature",
-            detail=_without_values(error),
+            f"{self._label} failed{at_node(error)} on an input that fits its signature",
+            detail=without_values(error),
         )
 
     def _spent(self, error: Exception, feeds: Mapping[str, NDArray[Any]]) -> LanewayError:
@@ -181,9 +165,9 @@ class ModelSession:
                 field="inputs",
             )
         return ModelLimitError(
-            f"{self._label} needed more memory{_at_node(error)} than it may have; send less at "
+            f"{self._label} needed more memory{at_node(error)} than it may have; send less at "
             "once, or give its pool more memory_mib",
-            detail=_without_values(error),
+            detail=without_values(error),
         )
 
     def _run_values(
@@ -292,38 +276,3 @@ def _bits(value: OrtValue) -> NDArray[np.uint16]:
         return np.empty(shape, np.uint16)
     memory = ctypes.string_at(value.data_ptr(), count * 2)
     return np.frombuffer(memory, np.uint16).reshape(shape)
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Whether onnxruntime, or Python around it, had no memory for something."""
-    return isinstance(error, MemoryError) or bool(OUT_OF_MEMORY.search(str(error).rstrip()))
-
-
-def value_fault(error: Exception) -> str | None:
-    """What is wrong with the values that a graph was fed, in words for their sender; None where it is not they.
-
-    An invalid argument is told in onnxruntime's own words. A few faults of values come as plain
-    failures, with its source lines in them: these get words of ours.
-    """
-    text = reason(error)
-    if isinstance(error, InvalidArgument) and not SOURCE_LINE.search(text):
-        return text
-    known = (ours for theirs, ours in VALUE_FAULTS if theirs in text)
-    return next(known, None)
-
-
-def _without_values(error: Exception) -> str:
-    """What onnxruntime says, for the log: an invalid argument's own numbers and texts are left out."""
-    return VALUE.sub("...", reason(error)) if isinstance(error, InvalidArgument) else reason(error)
-
-
-def _at_node(error: Exception) -> str:
-    node = NODE.search(str(error))
-    return f" at a {node[1]} node" if node else ""
-
-
-def reason(error: Exception) -> str:
-    """What onnxruntime says, in its own words, without its codes and the machine's paths."""
-    text = str(error).rsplit("Status Message: ", 1)[-1].strip()
-    line = CODES.sub("", text.partition("\n")[0])
-    return ABSOLUTE_PATH.sub("", line)[:REASON_CHARACTERS_MAX] or "no reason given"

@@ -14,7 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from shared.inference.admission import Admissions
 from shared.inference.admission_limits import widest_limits
-from shared.inference.graph_scan import ModelRefusedError, scan
+from shared.inference.findings import ModelRefusedError
+from shared.inference.graph_scan import scan
 from shared.repository import read_repository
 from tests.fixtures import bombs
 from tests.fixtures.small_models import write_model
