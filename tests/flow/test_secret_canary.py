@@ -20,10 +20,12 @@ from urllib.parse import quote
 import pytest
 
 from cli.testing import start_service
+from gpu_workers.telemetry import WorkerTelemetry
 from shared.egress.https import Answer
 from shared.egress.memory import MemoryPoster
 from shared.jobs.webhook_secrets import values
 from tests.fixtures.hook_desk import PUBLIC_URL, HookDesk
+from tests.fixtures.worker_desk import POOL, TENANT, WorkerDesk, wait_for, write_heavy_models
 
 INFER = "/v2/models/scale/infer"
 SHOUT = "/v2/models/shout/infer"
@@ -426,3 +428,31 @@ def is_told_elsewhere(answer, canary):
     """Whether a refusal that is about something else repeats the canary."""
     error = answer.json().get("error", "")
     return canary in error and ("no-such" in error or "not valid JSON" in error)
+
+
+def test_the_long_lived_worker_writes_no_canary_either(tmp_path):
+    desk = WorkerDesk(write_heavy_models(tmp_path / "models"))
+    desk.reporter = WorkerTelemetry(stage="dev", pool=POOL, worker="desk")
+    canaries = []
+
+    def drop(make):
+        canary = f"canary{len(canaries) + 100}zq"
+        canaries.append(canary)
+        good = {"schema_version": 1, "model": "scale", "input": {"inputs": [tensor()]}}
+        made = {
+            name: value for name, value in {**good, **make(canary)}.items() if value is not None
+        }
+        desk.queues[POOL, "async"].send(json.dumps(made), tenant=TENANT)
+
+    written = io.StringIO()
+    with contextlib.redirect_stdout(written), contextlib.redirect_stderr(written):
+        for make in REQUESTS.values():
+            drop(lambda c, make=make: {"input": make(c)})
+        for make in JOBS.values():
+            drop(make)
+        with desk.running():
+            wait_for(lambda: desk.depth() == 0)
+
+    lines = [json.loads(line) for line in written.getvalue().splitlines() if line[:1] == "{"]
+    assert {"succeeded", "failed"} <= {line.get("outcome") for line in lines}
+    assert [canary for canary in canaries if canary in written.getvalue()] == []
