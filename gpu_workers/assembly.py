@@ -107,6 +107,12 @@ def _sessions(settings: WorkerSettings, catalog: Catalog) -> Sessions[ServedMode
     )
 
 
+def prefetch(catalog: Catalog) -> int:
+    """Messages that a broker which pushes may have given at once, of each queue."""
+    largest = max((model.max_batch_size for model in catalog.models.values()), default=1)
+    return STACKS_HELD * largest
+
+
 @contextmanager
 def _opened_queues(
     settings: WorkerSettings, sqs: Any, catalog: Catalog
@@ -129,10 +135,9 @@ def _opened_queues(
         return
     with _broker(settings) as broker:
         broker.declare(sorted(rabbit.values()), timeout_s=BROKER_AWAY_S)
-        largest = max((model.max_batch_size for model in catalog.models.values()), default=1)
         for key, place in rabbit.items():
             queues[key] = broker.queue(
-                place, prefetch=STACKS_HELD * largest, visibility_s=2 * settings.lease_s
+                place, prefetch=prefetch(catalog), visibility_s=2 * settings.lease_s
             )
         yield queues
 

@@ -152,6 +152,7 @@ class Device:
                 return
             core.paces.note(members[0][0].model, ran.took_s)
             self._note_size(stack, ran)
+            core.fairness.ran(first.held.queue, job_s=ran.took_s / len(held))
             if ran.apart and not all(item.lost for item in held):
                 for item in stack:
                     self._run_stack([item])

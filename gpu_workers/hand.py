@@ -12,10 +12,10 @@ from shared.limits import DECODED_BODY_BYTES_MAX
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from gpu_workers.fairness import Place
     from shared.inference.pipeline import ServedModel
     from shared.inference.sessions import Lease
     from shared.jobs.work import Work
-    from shared.limiting.shares import Entered
     from shared.queues.protocol import Delivery
 
 
@@ -29,7 +29,7 @@ class Held:
     """When its message and its lease are extended next, on the monotonic clock."""
     work: Work | None = None
     """The claimed job; None: not claimed, or handed back."""
-    entered: Entered | None = None
+    entered: Place | None = None
     """Its place in its tenant's share; given back when it begins to run."""
     until: float = 0.0
     """Epoch seconds: when the row's lease lapses."""
@@ -53,7 +53,7 @@ class Hand:
     """All of it, counted: by queue, for how much more to receive, and in bytes."""
 
     def __init__(
-        self, *, bytes_max: int, leave: Callable[[Entered], None] = lambda _entered: None
+        self, *, bytes_max: int, leave: Callable[[Place], None] = lambda _entered: None
     ) -> None:
         self._bytes_max = bytes_max
         self._leave = leave

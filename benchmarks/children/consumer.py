@@ -1,7 +1,8 @@
 """The worker `python -m gpu_workers` over RabbitMQ, results in memory: what the peers of a broker do.
 
-Arguments: the model, its version, intra-op threads, the broker's URL, a queue, its prefetch, and how many
-jobs were submitted: `j0`, `j1`, ... whose rows are made here, since the table is in this process's memory.
+Arguments: the model, its version, intra-op threads, the broker's URL, a queue, its prefetch (0: as the
+worker sets it) and how many jobs were submitted: `j0`, `j1`, ... whose rows are made here, since the table is
+in this process's memory.
 All else is the worker's own, but for the count of its jobs.
 """
 
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from tally import count
 
+from gpu_workers.assembly import prefetch as default_prefetch
 from gpu_workers.core import Core
 from gpu_workers.telemetry import WorkerTelemetry
 from gpu_workers.worker import GpuWorker
@@ -36,6 +38,7 @@ from shared.results.store import JobKey
 from shared.schema.compile import export_validators
 from shared.schema.compiled import load_validators
 from shared.settings import JobSettings
+from stacks.queue_lane import QueueLane
 
 name, version, threads, url, queue_name, prefetch, submitted = sys.argv[1:]
 ROOT = Path(__file__).parents[2]
@@ -70,10 +73,17 @@ def main():
     model, _ = catalog.find(name, version)
     with RabbitBroker(AmqpSettings(url=url)) as broker:
         broker.declare([queue_name])
-        queue = broker.queue(queue_name, prefetch=int(prefetch), visibility_s=2 * LEASE_S)
+        held = int(prefetch) or default_prefetch(catalog)
+        queue = broker.queue(queue_name, prefetch=held, visibility_s=2 * LEASE_S)
         worker = assemble(catalog, model, queue)
         submit(worker)
-        core = Core(worker=worker, queues={QUEUE: queue}, owner="bench", lease_s=LEASE_S)
+        core = Core(
+            worker=worker,
+            queues={QUEUE: queue},
+            owner="bench",
+            lease_s=LEASE_S,
+            tenant_share=QueueLane().tenant_share,
+        )
         GpuWorker(core).run()
 
 

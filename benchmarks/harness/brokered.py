@@ -52,7 +52,7 @@ LITSERVE_BATCHES = (8, 32)
 """Of both the better one counts."""
 LITSERVE_TIMEOUT_MS = 5
 PREFETCH = 128
-"""Of a process of each; their own defaults are 4 and 2, with which both are slower."""
+"""Of a process of the peers; their own defaults are 4 and 2, with which both are slower."""
 _PIKA_QUEUE = "bench-laneway"
 _QUICK_BLOCK_S = 0.1
 _QUICK_SHARE = 6
@@ -127,9 +127,12 @@ class _Bench:
         self._session = os.getsid(broker.pid)
 
     def ours(
-        self, model: BenchModel, amount: Amount, *, dropped: bool = False, prefetch: int = PREFETCH
+        self, model: BenchModel, amount: Amount, *, dropped: bool = False, prefetch: int = 0
     ) -> Worked:
-        """Our worker on jobs that were submitted, or that were dropped on the queue with their inputs."""
+        """Our worker on jobs that were submitted, or that were dropped on the queue with their inputs.
+
+        `prefetch` 0: as the worker sets it.
+        """
         with RabbitBroker(AmqpSettings(url=self._url)) as broker:
             broker.declare([_PIKA_QUEUE])
         request = one_row_request(model.name)

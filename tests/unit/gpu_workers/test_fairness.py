@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
+from gpu_workers.fairness import Fairness
+from shared.jobs.messages import reference
 from shared.jobs.submission import Submission
+from shared.queues.memory import MemoryQueue
+from shared.results.store import JobKey
 from tests.fixtures.job_desk import tensor_body
+from tests.fixtures.job_rows import ManualClock
 from tests.fixtures.worker_desk import wait_for
 
+AWAY_S = 1.0
 FLOOD = 10_000
 QUIET = 20
 TURNS = 600.0
@@ -69,3 +79,37 @@ def test_what_is_dropped_before_it_ran_gives_its_place_back_too(desk):
     core.hand.drop(held)
 
     assert len(core.fairness.admitted("async", found[2:], ahead=4)) == 2
+
+
+class FarQueue(MemoryQueue):
+    """Its messages take time to be sent away, as over a broker that confirms each."""
+
+    def __init__(self, monotonic):
+        super().__init__(clock=lambda: 1000.0)
+        self._monotonic = monotonic
+
+    def hand_back(self, delivery, *, delay_s=0):
+        self._monotonic.advance(AWAY_S)
+        super().hand_back(delivery, delay_s=delay_s)
+
+
+@pytest.mark.parametrize(("run_s", "admitted"), [(AWAY_S / 2, 8), (AWAY_S * 2, 4)])
+def test_nothing_is_sent_away_that_is_gone_sooner_when_it_runs(desk, run_s, admitted):
+    monotonic = ManualClock(50.0)
+    queue = FarQueue(monotonic)
+    worker = desk.make().core.worker
+    worker = replace(worker, queues={(worker.pool, "async"): queue})
+    fairness = Fairness(worker, share=0.5, monotonic=monotonic)
+    for number in range(20):
+        queue.send(reference(JobKey("noisy", f"j{number}")), tenant="noisy")
+
+    def admit():
+        return fairness.admitted("async", queue.receive(limit=10, wait_s=0), ahead=8)
+
+    first = admit()
+    assert len(first) == 4
+    fairness.ran("async", job_s=run_s)
+
+    for delivery in first:
+        fairness.leave(fairness.entered("async", delivery))
+    assert len(admit()) == admitted
