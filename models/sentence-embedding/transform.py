@@ -25,6 +25,8 @@ MAX_TEXTS = 64
 MAX_CHARACTERS = 20_000
 """What is read of one text; 254 tokens of any language lie well before it."""
 MAX_WORD_CHARACTERS = 100
+KEPT_MAX = 20_000
+"""Characters whose replacement is kept: a caller who sends all of Unicode fills no memory."""
 CJK = ((0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F),
        (0x2B740, 0x2B81F), (0x2B920, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F))  # fmt: skip
 """Blocks whose characters are words of their own; the sixth starts where the original's does."""
@@ -125,7 +127,8 @@ class _Clean(dict[int, str]):
             replaced = f" {character} "
         else:
             replaced = character
-        self[code] = replaced
+        if len(self) < KEPT_MAX:
+            self[code] = replaced
         return replaced
 
 
@@ -141,7 +144,8 @@ class _Split(dict[int, str]):
             replaced = f" {character} "
         else:
             replaced = character
-        self[code] = replaced
+        if len(self) < KEPT_MAX:
+            self[code] = replaced
         return replaced
 
 

@@ -41,6 +41,8 @@ line's confidence, this one 0.003 (the lines of golden.json, 2026-11-22)."""
 MAX_ROW_WIDTH = 3200
 MAX_RUN_WIDTH = 32 * MIN_WIDTH
 """Over all rows of a request, each as wide as the widest: the scores of 8 columns take 75 kB."""
+MAX_IMAGES = MAX_RUN_WIDTH // MIN_WIDTH
+"""More rows than these are wider than a run, whatever is on them."""
 BLANK = 0
 _LISTED = (Path(__file__).parent / "characters.txt").read_bytes().decode().split("\n")
 CHARACTERS = np.array(["", *_LISTED, " "], dtype=object)
@@ -53,7 +55,10 @@ def preprocess(inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     The width is that of the widest line at a height of 48, at least 320 and in steps of 64; what
     lies right of a narrower one is zero.
     """
-    images = [_open(file, index) for index, file in enumerate(inputs["image"])]
+    files = inputs["image"]
+    if len(files) > MAX_IMAGES:
+        raise ValueError(f"{len(files)} images in one request; send at most {MAX_IMAGES}")
+    images = [_open(file, index) for index, file in enumerate(files)]
     _refuse_sizes(images)
     widths = [math.ceil(HEIGHT * image.width / image.height) for image in images]
     width = WIDTH_STEP * math.ceil(max([MIN_WIDTH, *widths]) / WIDTH_STEP)

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -87,6 +88,15 @@ def test_a_text_that_is_not_utf8_is_refused_by_its_place(text):
 def test_more_texts_than_memory_allows_are_refused(text):
     with pytest.raises(ValueError, match="65 texts in one request; send at most 64"):
         text.preprocess({"text": bytes_tensor(*[b"a"] * 65)})
+
+
+def test_a_caller_who_sends_all_of_unicode_fills_no_memory(text):
+    module = sys.modules[text.preprocess.__module__]
+    points = [chr(code) for code in range(0x10000) if not 0xD800 <= code < 0xE000]
+    for start in range(0, len(points), 8192):
+        text.preprocess({"text": bytes_tensor("".join(points[start : start + 8192]).encode())})
+    for kept in (module._CLEAN, module._SPLIT):
+        assert len(kept) <= module.KEPT_MAX
 
 
 @pytest.mark.parametrize("unit", ["a", " ", "a ", "\u0301", "\U0001f680"])

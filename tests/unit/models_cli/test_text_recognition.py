@@ -143,6 +143,11 @@ def test_a_line_too_long_to_read_is_refused_before_it_is_decoded(line):
         line.preprocess({"image": bytes_tensor(white(320, 48), png_header(3201, 48))})
 
 
+def test_more_files_than_a_run_holds_are_refused_before_one_is_opened(line):
+    with pytest.raises(ValueError, match="33 images in one request; send at most 32"):
+        line.preprocess({"image": bytes_tensor(*[b"no image"] * 33)})
+
+
 def test_more_lines_than_memory_allows_are_refused_with_how_many_fit(line):
     with pytest.raises(ValueError, match=r"17 lines .* send at most 16 of such a width"):
         line.preprocess({"image": bytes_tensor(*[png_header(640, 48)] * 17)})
