@@ -6,6 +6,7 @@ are fixed, since they are what onnxruntime brings.
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +28,8 @@ DEPTH_MAX: Final = 8
 """Graphs inside graphs (If, Loop, Scan, SequenceMap)."""
 TOOLS_BYTES: Final = 256 * MIB
 """What Python, numpy, onnx and onnxruntime hold in the process that looks, beside the model."""
+MACHINE_SHARE: Final = 0.75
+"""Of the memory of the machine that looks: it has other things to do."""
 MACHINE_FILES_BYTES: Final = 8 << 30
 """Of a model for a machine rather than a function."""
 
@@ -65,11 +68,16 @@ def limits_of(pool: PoolSpec, *, compute: str) -> AdmissionLimits:
     memory_mib = declared.memory_mib or (pool.memory_mib if on_lambda else LAMBDA_MEMORY_MIB_MAX)
     files = LAMBDA_PACKAGE_BYTES if on_lambda else MACHINE_FILES_BYTES
     return AdmissionLimits(
-        memory_bytes=memory_mib * MIB + TOOLS_BYTES,
+        memory_bytes=min(memory_mib * MIB + TOOLS_BYTES, int(MACHINE_SHARE * machine_bytes())),
         files_bytes=declared.files_mib * MIB if declared.files_mib else files,
         nodes_max=declared.nodes_max,
         run_s=declared.run_s,
     )
+
+
+def machine_bytes() -> int:
+    """The memory of this machine."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def widest_limits() -> AdmissionLimits:

@@ -71,7 +71,8 @@ def inspect_model(
         raise ModelRefusedError("the model takes no input, so there is nothing to ask it")
     served = ModelSession(_unlocked(path, inputs, outputs), session, fed_by_caller=False)
     steps("running one row", limits.run_s)
-    trial = try_model(served, session, measuring=lambda: steps("measuring", 0))
+    timed = None if steps is untimed else limits.wall_s
+    trial = try_model(served, session, run_s=timed, measuring=lambda: steps("measuring", 0))
     ranked = tuple(_ranked(spec, found, trial) for spec in outputs)
     return ModelInspection(
         inputs=inputs,

@@ -78,7 +78,7 @@ def _check_answers(
     entry: ModelEntry, served: ServedModel, limits: AdmissionLimits, steps: Steps
 ) -> int:
     steps("running one row", limits.run_s)
-    recipe, _, failure = run_once(served.session, np.random.default_rng(0))
+    recipe, _, failure = run_once(served.session, np.random.default_rng(0), run_s=limits.wall_s)
     cases = _cases_of(entry, served.version)
     if recipe is None and not cases:
         raise ModelRefusedError(

@@ -61,7 +61,13 @@ def _ask(task: str, request: Mapping[str, Any], limits: AdmissionLimits, what: s
     prefix = SANDBOX_EXEC if sys.platform == "darwin" else ()
     with tempfile.TemporaryFile() as answers, tempfile.TemporaryFile() as said:
         child = subprocess.Popen(  # noqa: S603  our own module, run by the interpreter that runs this
-            [*prefix, sys.executable, "-m", CHILD],
+            [
+                *prefix,
+                sys.executable,
+                "-P",
+                "-m",
+                CHILD,
+            ],  # nothing from the folder that it is called in
             stdin=subprocess.PIPE,
             stdout=answers,
             stderr=said,
@@ -93,7 +99,7 @@ def _environment() -> dict[str, str]:
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
     return {
         **kept,
-        "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)]),
         "PYTHONDONTWRITEBYTECODE": "1",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",

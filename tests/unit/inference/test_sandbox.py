@@ -69,6 +69,16 @@ def test_the_sandbox_finds_what_a_plain_look_finds(tmp_path):
     assert inside.trial.row_independent
 
 
+def test_nothing_of_the_folder_that_it_is_called_in_is_imported(tmp_path, monkeypatch):
+    path = save(tmp_path, graphs.zipmap())
+    (tmp_path / "json.py").write_text("raise SystemExit('somebody else is here')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend("")
+
+    with pytest.raises(ModelRefusedError, match="zipmap"):
+        inspect_in_sandbox(path)
+
+
 def test_a_refusal_comes_out_of_the_sandbox_with_its_words(tmp_path):
     with pytest.raises(ModelRefusedError, match="zipmap"):
         inspect_in_sandbox(save(tmp_path, graphs.zipmap()))
