@@ -32,18 +32,11 @@ class Finding:
     ok: bool
 
 
-def check(
-    repository: Path, names: Sequence[str] = (), *, kept: Path | None = None
-) -> list[Finding]:
-    """Everything that was verified in these models and in the repository as a whole.
-
-    `kept`: the folder in which it is remembered what was admitted; None: everything is looked at.
-    """
+def check(repository: Path, names: Sequence[str] = ()) -> list[Finding]:
+    """Everything that was verified in these models and in the repository as a whole."""
     folders = model_folders(repository, names)
     pools = _pools(repository)
-    found = [
-        finding for folder in folders for finding in _check_model(folder, pools, Admissions(kept))
-    ]
+    found = [finding for folder in folders for finding in _check_model(folder, pools)]
     return [*found, *_check_whole(repository)]
 
 
@@ -55,9 +48,7 @@ def _pools(repository: Path) -> Mapping[str, PoolSpec]:
         return {}
 
 
-def _check_model(
-    folder: Path, pools: Mapping[str, PoolSpec], admissions: Admissions
-) -> Iterator[Finding]:
+def _check_model(folder: Path, pools: Mapping[str, PoolSpec]) -> Iterator[Finding]:
     try:
         entry = read_model(folder / MODEL_TOML)
     except RepositoryError as error:
@@ -65,7 +56,8 @@ def _check_model(
         return
     yield from _check_sources(entry)
     pool = pools.get(entry.spec.pool) or PoolSpec()
-    for verdict in admissions.of_versions((entry, name, pool) for name in entry.manifests):
+    versions = [(entry, name, pool) for name in entry.manifests]
+    for verdict in Admissions().of_versions(versions):  # remembers nothing: it is asked to look
         yield _finding(verdict)
 
 

@@ -9,9 +9,15 @@ from types import SimpleNamespace
 
 import onnx
 import pytest
+from onnx import helper
 
-from shared.catalog import Catalog
-from shared.errors import ModelDigestError, ModelNotFoundError, ModelUnavailableError
+from shared.catalog import Catalog, TensorSpec
+from shared.errors import (
+    ModelDigestError,
+    ModelLimitError,
+    ModelNotFoundError,
+    ModelUnavailableError,
+)
 from shared.inference.loading import open_sessions
 from shared.inference.sessions import FAILURE_CACHE_S, Sessions
 from tests.unit.inference import onnx_graphs as graphs
@@ -233,3 +239,41 @@ def test_finding_a_loaded_model_costs_less_than_a_small_fraction_of_a_run(serve)
         return best
 
     assert best_s(lambda: use(sessions, "m")) < best_s(lambda: ask(served, inputs)) / 5
+
+
+def test_a_model_that_is_dropped_goes_with_its_last_user_and_is_loaded_anew(sessions, loader):
+    with sessions.use("m", "1") as used:
+        sessions.get("other", "1")
+        sessions.drop("m", "1")
+        with sessions.use("m", "1") as new:
+            assert new is not used
+
+    assert loader.loads == ["m", "other", "m"]
+    assert sessions.spent
+    assert sessions.loaded() == [("other", "1"), ("m", "1")]
+
+
+def test_a_run_without_memory_drops_its_model_and_no_other(tmp_path):
+    greedy = graphs.model(
+        [helper.make_node("ConstantOfShape", ["x"], ["y"])],
+        [graphs.value("x", "INT64", ["k"])],
+        [graphs.value("y", "FP32", None)],
+    )
+    catalog = {}
+    for name, built, signature in (
+        ("greedy", greedy, ((TensorSpec("x", "INT64", (-1,)),), (TensorSpec("y", "FP32", (-1,)),))),
+        ("plain", graphs.identity(), None),
+    ):
+        folder = tmp_path / name / "1"
+        folder.mkdir(parents=True)
+        onnx.save(built, str(folder / "model.onnx"))
+        model, _ = declare(tmp_path, name, graph=signature or signature_of(built))
+        catalog[name] = model
+    sessions = open_sessions(tmp_path, Catalog(models=catalog), budget_bytes=1 << 30)
+    sessions.get("plain", "1")
+
+    with pytest.raises(ModelLimitError):
+        ask(sessions.get("greedy", "1"), [tensor([2**42], [1], "INT64")])
+
+    assert sessions.loaded() == [("plain", "1")]
+    assert sessions.spent
