@@ -53,3 +53,11 @@ def test_an_upload_is_taken_under_its_key_and_no_other(payloads):
 def test_an_upload_past_its_size_is_refused(payloads):
     address = payloads.presign_upload(UPLOAD + "-large", max_bytes=5, expires_s=60)
     assert upload(address, DATA).status == 400
+
+
+def test_a_form_that_is_used_again_writes_its_own_key_and_nothing_else(payloads):
+    address = payloads.presign_upload(UPLOAD + "-twice", max_bytes=100, expires_s=60)
+    assert upload(address, b"first").status == upload(address, b"second").status == 204
+    assert payloads.get(UPLOAD + "-twice", max_bytes=100) == b"second"
+    assert upload(address, DATA, key=KEY).status == 403
+    assert payloads.get(KEY, max_bytes=100) == DATA
