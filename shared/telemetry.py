@@ -63,8 +63,8 @@ class RequestFacts:
     version: str | None = None
     model_ms: float | None = None
     audit: Mapping[str, str] | None = None
-    """What makes the line a record: `audit`, the act, and what else names what was done. None: the
-    function's own act, where it has one."""
+    """What makes the line a record: `audit`, the act, and all that names what was done, model and version
+    included. None: the function's own act, where it has one."""
     status: int = SERVER_ERROR_STATUS
     code: str = "ok"
     request_bytes: int = 0
@@ -179,12 +179,13 @@ def _members(facts: RequestFacts, *, cold_start: bool, act: Mapping[str, str]) -
         "response_bytes": facts.response_bytes,
         **(act if facts.audit is None else facts.audit),
     }
-    if status in DENIED_STATUSES:
+    if status >= CLIENT_ERROR_STATUS and status in DENIED_STATUSES:
         members[AUDIT] = DENIED
-    if facts.model is not None:
-        members["model"] = facts.model
-    if facts.version is not None:
-        members["version"] = facts.version
+    if facts.audit is None:
+        if facts.model is not None:
+            members["model"] = facts.model
+        if facts.version is not None:
+            members["version"] = facts.version
     if facts.model_ms is not None:
         members["model_ms"] = facts.model_ms
     return members

@@ -131,7 +131,9 @@ class RealtimeService:
             route: model for model in catalog.models.values() for route in infer_routes(model.name)
         }
         self._records = {
-            digest: {AUDIT: INFER, "digest": digest} for digest in catalog.digests().values()
+            version.folder: _record(version)
+            for model in catalog.models.values()
+            for version in model.versions.values()
         }
         self._defaults = self._defaults_in_budget()
 
@@ -148,7 +150,7 @@ class RealtimeService:
         facts.model = model.name
         version = model.version(request.path_parameters.get("version"))
         facts.version = version.version
-        facts.audit = self._records[version.digest]
+        facts.audit = self._records[version.folder]
         served = self._sessions.get(model.name, version.version)
         try:
             header, tails, facts.model_ms = self._infer(served, request, deadline_s)
@@ -238,3 +240,13 @@ class RealtimeService:
             for version, total_bytes in zip(versions, sums, strict=True)
             if total_bytes <= self._budget_bytes
         ]
+
+
+def _record(version: ModelVersion) -> dict[str, str]:
+    """What the line of a request says of its version: made once, as each request's line takes it whole."""
+    return {
+        AUDIT: INFER,
+        "model": version.model,
+        "version": version.version,
+        "digest": version.digest,
+    }
