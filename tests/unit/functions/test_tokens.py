@@ -117,10 +117,7 @@ def test_a_token_ends_for_the_functions_too_when_it_ends(ask):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"exp": int(time.time()) - 60}, "expired"),
         ({"exp": None}, "missing_claim"),
-        ({"nbf": int(time.time()) + 120}, "not_yet_valid"),
-        ({"iat": int(time.time()) + 120}, "not_yet_valid"),
         ({"iss": "https://other.example"}, "wrong_issuer"),
         ({"iss": None}, "wrong_issuer"),
         ({"aud": "another-service"}, "wrong_audience"),
@@ -137,6 +134,14 @@ def test_a_token_ends_for_the_functions_too_when_it_ends(ask):
 )
 def test_a_token_that_says_the_wrong_thing_is_refused(ask, changes, reason):
     assert ask(sign(KEY, **changes)) == reason
+
+
+@pytest.mark.parametrize(
+    ("member", "in_s", "reason"),
+    [("exp", -60, "expired"), ("nbf", 120, "not_yet_valid"), ("iat", 120, "not_yet_valid")],
+)
+def test_a_token_of_another_time_is_refused(ask, member, in_s, reason):
+    assert ask(sign(KEY, **{member: int(time.time()) + in_s})) == reason
 
 
 def test_audiences_may_be_several_and_a_client_stands_for_one_where_there_is_none(ask):
