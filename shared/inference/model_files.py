@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from shared.inference.admission_limits import AdmissionLimits
 
 
-def check_plain_file(path: Path, where: str) -> int:
-    """The size of a plain file that has one name. Raises ModelRefusedError for anything else.
+def check_plain_file(path: Path, where: str, *, linked: bool = False) -> int:
+    """The size of a plain file. Raises ModelRefusedError for anything else.
 
-    onnxruntime follows hard links out of the folder.
+    `linked`: whether it may have other names. Data that a graph names may not: it would be read whatever
+    it is, and given away in an answer.
     """
     try:
         status = path.lstat()
@@ -24,7 +25,7 @@ def check_plain_file(path: Path, where: str) -> int:
         raise ModelRefusedError(
             f"{where} is missing; it belongs beside the model, as it was exported"
         ) from error
-    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+    if not stat.S_ISREG(status.st_mode) or (status.st_nlink > 1 and not linked):
         raise ModelRefusedError(
             f"{where} is a link or has hard links; make a plain copy of it (cp -L)"
         )

@@ -117,15 +117,25 @@ def test_a_file_that_the_graph_reads_and_the_manifest_does_not_lock_is_refused(r
     assert "'weights.bin', which its manifest does not list" in verdict(repository).refusal
 
 
-@pytest.mark.parametrize("link", [os.link, os.symlink])
-@pytest.mark.parametrize("file", ["model.onnx", "weights.bin"])
-def test_a_file_with_another_name_is_refused(repository, tmp_path, link, file):
+@pytest.mark.parametrize(
+    ("link", "file"),
+    [(os.symlink, "model.onnx"), (os.symlink, "weights.bin"), (os.link, "weights.bin")],
+)
+def test_a_file_that_is_elsewhere_too_is_refused(repository, tmp_path, link, file):
     version = weighted(repository)
     lock(repository, files=("model.onnx", "weights.bin"))
     (version / file).rename(tmp_path / "elsewhere")
     link(tmp_path / "elsewhere", version / file)
 
     assert f"file '{file}' is a link or has hard links" in verdict(repository).refusal
+
+
+def test_the_graph_itself_may_have_another_name_as_in_a_linked_copy_of_a_repository(
+    repository, tmp_path
+):
+    os.link(repository / "double" / "1" / "model.onnx", tmp_path / "elsewhere")
+
+    assert verdict(repository).judgement is not None
 
 
 def test_a_file_that_never_ends_is_refused_and_not_waited_for(repository):
