@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from uuid import uuid4
 
 import pytest
 
@@ -13,7 +14,6 @@ pytestmark = pytest.mark.deployed
 
 MODEL = "breast-cancer"
 ROW = {"name": "features", "shape": [1, 30], "datatype": "FP32", "data": [1.0] * 30}
-TENANT = "audited"
 
 
 @pytest.fixture
@@ -34,7 +34,8 @@ def digest_of(service):
 
 
 def test_every_act_on_the_deployed_service_is_recorded(service, laneway, audit):
-    made = laneway("keys", "create", "--tenant", TENANT)
+    tenant = f"audited-{uuid4().hex[:8]}"
+    made = laneway("keys", "create", "--tenant", tenant)
     key_id = made.stderr.split()[1]
     theirs = {"x-api-key": made.stdout.strip()}
     inputs = {"inputs": [ROW]}
@@ -59,7 +60,7 @@ def test_every_act_on_the_deployed_service_is_recorded(service, laneway, audit):
     found = []
 
     def is_all_there():
-        found[:] = audit("--tenant", TENANT)
+        found[:] = audit("--tenant", tenant)
         return len(found) >= len(expected)
 
     assert eventually(is_all_there, timeout_s=30), found
