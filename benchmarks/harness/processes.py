@@ -82,7 +82,7 @@ class Program:
             **self.environment,
         }
 
-    def finish(self, *, timeout_s: float = 120) -> None:
+    def finish(self, *, timeout_s: float = 240) -> None:
         """Run it to its end. Raises ProcessFailedError when that was no good one."""
         done = subprocess.run(
             self.command,

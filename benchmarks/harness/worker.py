@@ -11,7 +11,7 @@ import os
 import sysconfig
 from collections.abc import Sequence
 
-from benchmarks.harness.children import Child, Sample, interleave
+from benchmarks.harness.children import Child, Sample
 from benchmarks.harness.events import one_row_request
 from benchmarks.harness.figure import Effort, Figure, noisy
 from benchmarks.harness.packages import EMBEDDING, ENVIRONMENT, HEAVY, ROOT, BenchModel
@@ -20,7 +20,7 @@ from benchmarks.harness.spread import paired_ratio, spread
 MODELS = {"embedding": EMBEDDING, "heavy": HEAVY}
 _ROUNDS_SHARE = 4
 _BLOCKS = 3
-_BLOCK_S = 4.0
+_BLOCK_S = 2.0
 _QUICK_BLOCK_S = 0.1
 
 
@@ -33,10 +33,8 @@ def _figure(kind: str, model: BenchModel, effort: Effort) -> Figure:
     one_row_request(model.name)
     assert model.file.is_file()
     cores = os.cpu_count() or 1
-    children = {str(threads): _child(model, threads, effort) for threads in {1, cores}}
     rounds = max(1, effort.rounds // _ROUNDS_SHARE)
-    samples = interleave(children, rounds=rounds, patience=effort.patience)
-    alone = samples["1"]
+    alone = [effort.patience.measure(_child(model, 1, effort)) for _ in range(rounds)]
     ours, floor = _values(alone, "worker_us"), _values(alone, "floor_us")
     parts = {
         "worker us": spread(ours),
@@ -46,7 +44,7 @@ def _figure(kind: str, model: BenchModel, effort: Effort) -> Figure:
         "device busy": spread(_values(alone, "busy")),
     }
     if cores > 1:
-        every = samples[str(cores)]
+        every = [effort.patience.measure(_child(model, cores, effort))]
         parts[f"x on {cores} threads"] = paired_ratio(
             _values(every, "worker_us"), _values(every, "floor_us")
         )
