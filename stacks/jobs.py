@@ -85,7 +85,7 @@ def _sweeper(stack: JobsStack, layer: lambda_.ILayerVersion) -> None:
     allow(
         part,
         "LookAfterJobs",
-        actions=["dynamodb:GetItem", "dynamodb:UpdateItem"],
+        actions=["dynamodb:UpdateItem"],
         resources=[table],
     )
     allow(

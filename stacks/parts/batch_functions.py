@@ -50,7 +50,12 @@ def batch_splitter(
         description="Splits the inputs of batches into chunks",
         handler=SPLITTER_HANDLER,
         package=deployment.assets.batch_splitter,
-        settings=BatchSplitterSettings(**resources.settings()),
+        settings=BatchSplitterSettings(
+            **resources.settings(),
+            split_dead_letters=resources.queue_url(
+                names.dead_letters(names.split_queue(stage.name))
+            ),
+        ),
     )
     _allow_table(part, resources, "dynamodb:PutItem", "dynamodb:Query")
     places = [place for found in stage.queue_lane.input_places.values() for place in found]
@@ -61,7 +66,7 @@ def batch_splitter(
         arns=[*resources.objects("uploads/", "batches/"), *objects_at(places)],
     )
     allow(part, "TellMissing", actions=["s3:ListBucket"], resources=[resources.bucket_arn])
-    _allow_sending(part, resources, names.dead_letters(names.split_queue(stage.name)))
+    _allow_sending(part, resources, names.split_queue(stage.name))
     _consume(part, resources, names.split_queue(stage.name))
     return part
 
@@ -83,7 +88,12 @@ def batch_finisher(
         description="Joins the files of batches, and looks after those that were forgotten",
         handler=FINISHER_HANDLER,
         package=deployment.assets.batch_finisher,
-        settings=BatchFinisherSettings(**resources.settings()),
+        settings=BatchFinisherSettings(
+            **resources.settings(),
+            finish_dead_letters=resources.queue_url(
+                names.dead_letters(names.finish_queue(stage.name))
+            ),
+        ),
     )
     _allow_table(part, resources, "dynamodb:Query")
     allow(
@@ -104,7 +114,8 @@ def batch_finisher(
         arns=resources.objects("batches/"),
     )
     allow(part, "TellMissing", actions=["s3:ListBucket"], resources=[resources.bucket_arn])
-    _allow_sending(part, resources, names.dead_letters(names.finish_queue(stage.name)))
+    finish = names.finish_queue(stage.name)
+    _allow_sending(part, resources, finish, names.split_queue(stage.name))
     _consume(part, resources, names.finish_queue(stage.name))
     rule = events.Rule(
         part,
@@ -153,15 +164,14 @@ def _allow_table(part: LanewayFunction, resources: JobResources, *more: str) -> 
     )
 
 
-def _allow_sending(part: LanewayFunction, resources: JobResources, dead_letters: str) -> None:
-    """On to the workers, to one another, and beside the queue what cannot be read."""
-    stage = resources.stage.name
-    own = (names.split_queue(stage), names.finish_queue(stage), dead_letters)
+def _allow_sending(part: LanewayFunction, resources: JobResources, own: str, *others: str) -> None:
+    """On to the workers and to others, to itself for what is left, and beside its queue what cannot be read."""
+    queues = (own, names.dead_letters(own), *others)
     allow(
         part,
         "SendOn",
         actions=["sqs:SendMessage"],
-        resources=[*resources.chunk_queue_arns, *(resources.queue_arn(name) for name in own)],
+        resources=[*resources.chunk_queue_arns, *(resources.queue_arn(name) for name in queues)],
     )
 
 

@@ -101,6 +101,18 @@ class JobResources:
             return []
         return self._pool_queue_arns(self._deployment.job_queues)
 
+    def job_queue_arns_beside(self, pool: str) -> list[str]:
+        """ARNs of other pools' queues to which a message of this pool's may be forwarded."""
+        if self.stage.broker != "sqs":
+            return []
+        kinds = self._deployment.job_queues(pool)
+        return [
+            self.queue_arn(names.pool_queue(self.stage.name, other, kind))
+            for other in self._deployment.queue_pools
+            for kind in self._deployment.job_queues(other)
+            if other != pool and kind in kinds
+        ]
+
     @property
     def chunk_queue_arns(self) -> list[str]:
         """ARNs of all pools' queues of chunks."""

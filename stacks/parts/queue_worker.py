@@ -16,7 +16,7 @@ from stacks import names
 from stacks.parts.function import LanewayFunction, with_plugins_off
 from stacks.parts.job_resources import CHUNKS, JobResources
 from stacks.parts.limits import allow_counting
-from stacks.parts.pool_permissions import allow_working
+from stacks.parts.pool_permissions import allow_chunks, allow_jobs
 from stacks.parts.queue_source import consume
 
 if TYPE_CHECKING:
@@ -108,8 +108,10 @@ class QueueWorker(Construct):
             memory_mib=deployment.queue_pools[pool].memory_mib,
             timeout_s=feeds.timeout_s,
         )
-        allow_working(self.part, resources, pool)
-        if CHUNKS not in feeds.sources:
+        if CHUNKS in feeds.sources:
+            allow_chunks(self.part, resources, pool)
+        else:
+            allow_jobs(self.part, resources, pool)
             allow_counting(self.part, stack, stage.name)
         for kind, source in feeds.sources.items():
             consume(

@@ -17,7 +17,7 @@ from stacks.parts.acknowledge import acknowledge
 from stacks.parts.function import retention
 from stacks.parts.job_resources import CHUNKS, JobResources
 from stacks.parts.permissions import allow, allow_brokers_secret
-from stacks.parts.pool_permissions import allow_receiving, allow_working
+from stacks.parts.pool_permissions import allow_chunks, allow_jobs, allow_receiving
 from stacks.parts.worker_task import Acting, worker_settings, worker_task
 
 if TYPE_CHECKING:
@@ -60,9 +60,11 @@ class Workers(Acting):
 
 def _allow(workers: Workers, plan: Plan, resources: JobResources) -> None:
     stage = plan.stage
-    allow_working(workers, resources, plan.pool)
+    allow_jobs(workers, resources, plan.pool)
     queues = resources.sqs_queues(plan.pool)
-    if not plan.on_gpu:
+    if plan.on_gpu:
+        allow_chunks(workers, resources, plan.pool)
+    else:
         queues.pop(CHUNKS)
     allow_receiving(workers, resources, list(queues.values()))
     _allow_below(

@@ -126,20 +126,6 @@ def test_who_may_read_or_write_data_may_have_it_decrypted_and_nobody_else(gpu_pr
     assert users > 8
 
 
-def test_the_realtime_path_touches_no_data_at_rest_and_uses_no_key(gpu_prod) -> None:
-    roles = [
-        resolved(function["Role"])
-        for function in gpu_prod.properties("AWS::Lambda::Function")
-        if function.get("FunctionName", "").endswith("-realtime")
-    ]
-    assert roles
-    for policy in gpu_prod.properties("AWS::IAM::Policy"):
-        if any(role.startswith(resolved(policy["Roles"])[0]) for role in roles):
-            assert "UseStagesKey" not in {
-                s.get("Sid") for s in policy["PolicyDocument"]["Statement"]
-            }
-
-
 def test_what_reads_and_writes_data_here_is_on_the_list_of_what_needs_the_key(gpu_prod) -> None:
     reading = ("dynamodb:", "s3:GetObject", "s3:PutObject", "sqs:Send", "sqs:Receive", "ssm:Get")
     for policy in gpu_prod.properties("AWS::IAM::Policy"):

@@ -452,10 +452,12 @@ def test_workers_are_told_their_region_which_ecs_on_ec2_does_not_say(gpu_prod, r
 
 def test_a_worker_may_do_what_its_pools_function_may_and_receive_besides(gpu_prod) -> None:
     worker = actions_of(gpu_prod, "heavyworkersRole")
-    function = allowed_to(gpu_prod, "laneway-prod-shared-queue-worker")
+    jobs, chunks = (
+        allowed_to(gpu_prod, f"laneway-prod-shared-{kind}-worker") for kind in ("queue", "chunk")
+    )
 
-    for action in ("dynamodb:UpdateItem", "s3:GetObject", "s3:PutObject"):
-        assert worker[action] == function[action]
+    for action in ("s3:GetObject", "s3:PutObject"):
+        assert worker[action] == jobs[action] | chunks[action]
     received = {arn.rpartition(":")[2] for arn in worker["sqs:ReceiveMessage"]}
     assert received == {
         f"laneway-prod-heavy-{kind}"
