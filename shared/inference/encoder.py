@@ -98,10 +98,8 @@ def encode(answer: Answer) -> tuple[bytes, list[bytes]]:
         text += (b',"id":', orjson.dumps(answer.id))
     tails: list[bytes] = []
     for wanted, array in zip(answer.wanted, answer.arrays):  # noqa: B905  of equal length by contract
-        if array.nbytes > OUTPUT_JSON_BYTES_MAX:
-            check_output_size(array, wanted)
         shape = array.shape
-        text.append(wanted.openings.get(shape) or wanted.open(shape))
+        text.append(wanted.openings.get(shape) or open_output(array, wanted))
         if wanted.numeric and not answer.with_infinities:
             text.append(orjson.dumps(array.ravel(), None, NUMPY))
         elif not wanted.binary:
@@ -118,8 +116,11 @@ def encode(answer: Answer) -> tuple[bytes, list[bytes]]:
     return header, tails
 
 
-def check_output_size(array: NDArray[Any], wanted: Wanted) -> None:
-    """Refuse an output that is too large for its form before it is written; raises TooLargeError."""
+def open_output(array: NDArray[Any], wanted: Wanted) -> bytes:
+    """The opening of an output of a shape that is not known, which may be too large for its form.
+
+    Raises TooLargeError before anything of it is written.
+    """
     limit_bytes = OUTPUT_BYTES_MAX if wanted.binary else OUTPUT_JSON_BYTES_MAX
     if array.nbytes > limit_bytes:
         form = "binary" if wanted.binary else "JSON"
@@ -128,6 +129,7 @@ def check_output_size(array: NDArray[Any], wanted: Wanted) -> None:
             f"{limit_bytes // MIB} are sent as {form}; send fewer rows in a request, or ask for "
             "binary outputs (binary_data_output)"
         )
+    return wanted.open(array.shape)
 
 
 def _allowed(answer: Answer) -> Answer:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import orjson
 
 from shared.inference.datatypes import ARRAY_TYPES
-from shared.inference.encoder import NUMPY, check_output_size
-from shared.limits import OUTPUT_JSON_BYTES_MAX, REQUEST_ID_LENGTH_MAX
+from shared.inference.encoder import NUMPY, open_output
+from shared.limits import REQUEST_ID_LENGTH_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,11 +104,8 @@ class Plain:
         if request_id is not None:
             text += (b',"id":', orjson.dumps(request_id))
         for wanted, result in zip(self._wanted, results):  # noqa: B905  of equal length by contract
-            if result.nbytes > OUTPUT_JSON_BYTES_MAX:
-                check_output_size(result, wanted)
-            shape = result.shape
             text += (
-                wanted.openings.get(shape) or wanted.open(shape),
+                wanted.openings.get(result.shape) or open_output(result, wanted),
                 orjson.dumps(result.ravel(), None, NUMPY),
             )
         text.append(b"}]}")

@@ -21,7 +21,7 @@ from shared.errors import (
     SignatureError,
     TooLargeError,
 )
-from shared.inference import bulk, encoder, plain
+from shared.inference import bulk, encoder
 from shared.inference.codec import InputCodec
 from shared.inference.encoder import Answer, Heading, Wanted, encode
 from shared.jobs import columns
@@ -156,7 +156,7 @@ def test_an_output_is_as_large_as_its_form_allows(binary, limit_bytes):
 @pytest.fixture
 def desk_of_spread(tmp_path, monkeypatch):
     """A model whose output has as many rows as its input says, and a cap of 4 KiB on outputs as JSON."""
-    for module in (encoder, plain, bulk):
+    for module in (encoder, bulk):
         monkeypatch.setattr(module, "OUTPUT_JSON_BYTES_MAX", 4096)
     folder = tmp_path / "models"
     folder.mkdir()
