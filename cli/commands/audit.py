@@ -130,7 +130,7 @@ def _show(newest: list[Record], limit: int) -> None:
     shown = newest[-limit:]
     pages = iter(shown)
     while page := list(islice(pages, 500)):
-        answer_table(_SHOWN, [_row(record) for record in page], whole=("time", "act"))
+        answer_table(_SHOWN, [_row(record) for record in page], whole=("time", "act", "id"))
     if len(newest) > limit:
         say(f"there are more: the newest {limit} are shown, see --limit, --since and --json")
 
@@ -138,7 +138,7 @@ def _show(newest: list[Record], limit: int) -> None:
 def _row(record: Record) -> tuple[str, ...]:
     model = f"{record.model} {record.version}".strip()
     return (
-        record.time,
+        record.time.partition(".")[0].replace("T", " "),
         record.act,
         record.outcome,
         record.principal,
