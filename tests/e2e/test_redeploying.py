@@ -13,11 +13,20 @@ from tests.e2e.local_service import LANEWAY, PROJECT
 pytestmark = pytest.mark.deployed
 
 
-def infer(service, model):
-    case = read_cases(PROJECT / "models" / model / GOLDEN_FILE)[0]
+def infer(service, model, *, rows=1):
+    """The answer to the model's golden request, its rows as often as this."""
+    request = read_cases(PROJECT / "models" / model / GOLDEN_FILE)[0].request
+    repeated = [
+        {
+            **tensor,
+            "shape": [tensor["shape"][0] * rows, *tensor["shape"][1:]],
+            "data": tensor["data"] * rows,
+        }
+        for tensor in request["inputs"]
+    ]
     return httpx.post(
         f"{service.endpoint}/v2/models/{model}/infer",
-        json=case.request,
+        json={**request, "inputs": repeated},
         headers=service.headers,
         timeout=60,
     )
@@ -26,16 +35,29 @@ def infer(service, model):
 def test_a_changed_transform_answers_without_a_restart(service):
     path = service.models / "page-orientation" / "transform.py"
     original = path.read_text()
-    assert infer(service, "page-orientation").status_code == 200
+    assert infer(service, "page-orientation", rows=2).status_code == 200
     with service.told_after_change("transform.py") as said:
-        path.write_text(original.replace("MAX_IMAGES = 64", "MAX_IMAGES = 0"))
+        path.write_text(original.replace("MAX_IMAGES = 64", "MAX_IMAGES = 1"))
     assert "✓" in said[0]
-    refused = infer(service, "page-orientation")
-    assert (refused.status_code, "send at most 0" in refused.text) == (400, True)
+    refused = infer(service, "page-orientation", rows=2)
+    assert (refused.status_code, "send at most 1" in refused.text) == (400, True)
 
     with service.told_after_change("transform.py"):
         path.write_text(original)
+    assert infer(service, "page-orientation", rows=2).status_code == 200
+
+
+def test_a_transform_that_breaks_the_golden_answers_is_refused_and_the_service_goes_on(service):
+    path = service.models / "page-orientation" / "transform.py"
+    original = path.read_text()
+    with service.told_after_change("transform.py") as said:
+        path.write_text(original.replace("MAX_IMAGES = 64", "MAX_IMAGES = 0"))
+    assert "✗ not redeployed" in said[0]
+    assert "page-orientation" in service.output.split("✗ not redeployed")[-1]
     assert infer(service, "page-orientation").status_code == 200
+
+    with service.told_after_change("transform.py"):
+        path.write_text(original)
 
 
 def test_a_redeploy_leaves_no_process_of_the_version_before(service):
