@@ -7,6 +7,7 @@ exit code 0   it was told to end, and drained
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -71,6 +72,7 @@ def _serve(worker: GpuWorker, settings: WorkerSettings, telemetry: WorkerTelemet
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: _in_thread(lambda: worker.drain(settings.drain_s)))
     WATCHDOG.overdue = _give_up
+    gc.freeze()  # modules and catalog live as long as the process: a full collection looks at the jobs alone
     watcher = make_watcher(settings, drain=worker.drain, report=telemetry.count)
     checks = {"/health/live": worker.live, "/health/ready": worker.ready}
     ended = threading.Event()

@@ -9,6 +9,7 @@ All else is the worker's own, but for the count of its jobs.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import os
 import sys
@@ -84,6 +85,7 @@ def main():
             lease_s=LEASE_S,
             tenant_share=QueueLane().tenant_share,
         )
+        gc.freeze()  # as the worker's entry point does; it also spares the table, which is elsewhere else
         GpuWorker(core).run()
 
 
