@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cli.profile import processes
 from cli.profile.advice import Form, Requests
 from shared.limits import LAMBDA_MEMORY_MIB_PER_VCPU
+from shared.principal import DEFAULT_TENANT, INFER, Principal, write_verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -86,7 +87,7 @@ def event_of(target: Target) -> bytes:
     """The gateway's event that asks the model its request."""
     path = f"/v2/models/{target.model}/versions/{target.version}/infer"
     route = f"/v2/models/{target.model}/versions/{{version}}/infer"
-    caller = {"lambda": {"tenant": "default", "key_id": "profile"}}
+    verdict = write_verdict(Principal(DEFAULT_TENANT, "key:profile", frozenset({INFER})))
     http = {"method": "POST", "path": path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1"}
     event = {
         "version": "2.0",
@@ -95,7 +96,7 @@ def event_of(target: Target) -> bytes:
         "rawQueryString": "",
         "headers": {"content-type": "application/json"},
         "requestContext": {
-            "authorizer": caller,
+            "authorizer": {"lambda": verdict},
             "http": http,
             "requestId": "profile",
             "routeKey": f"POST {route}",
