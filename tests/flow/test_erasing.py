@@ -204,7 +204,7 @@ def test_it_may_be_cut_off_at_any_call_and_begun_again(tenant, service) -> None:
     calls.forget()
     tenant.kept().run()
     made = len(calls.made)
-    points = [point for point in crash_points(made) if point[1] % 20 == 0]
+    points = [point for point in crash_points(made) if point[1] % 10 == 0]
     assert len(points) > 4
 
     for when, nth in points:

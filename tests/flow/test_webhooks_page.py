@@ -18,6 +18,7 @@ import shared.jobs.webhooks as codes
 from cli.main import app
 from shared.egress.memory import MemoryPoster
 from shared.jobs.webhook_secrets import make_secret
+from tests.fixtures.audit_log import make_audit_log
 from tests.fixtures.hook_desk import TENANT, HookDesk
 from tests.fixtures.job_rows import ManualClock
 
@@ -64,10 +65,12 @@ def test_the_commands_about_secrets_run_in_order(monkeypatch):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.delenv("AWS_PROFILE", raising=False)
-    monkeypatch.setenv("LANEWAY_STAGE", f"dev{uuid.uuid4().hex[:8]}")
+    stage = f"dev{uuid.uuid4().hex[:8]}"
+    monkeypatch.setenv("LANEWAY_STAGE", stage)
     commands = block("bash", "## Secrets").splitlines()
     assert len(commands) == 4
     with mock_aws():
+        make_audit_log(stage, "eu-west-1")
         for command in commands:
             _, *arguments = shlex.split(command, comments=True)
             result = CliRunner().invoke(app, [*arguments, "--region", "eu-west-1"])
