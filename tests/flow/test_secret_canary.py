@@ -358,18 +358,34 @@ class Raised(list):
                     self += traceback.format_exception(poll.error)
 
 
+@contextlib.contextmanager
+def all_written():
+    """What is written meanwhile, by loggers of tests before these too: a logger keeps its stream."""
+    written = io.StringIO()
+    known = [item for item in logging.root.manager.loggerDict.values() if hasattr(item, "handlers")]
+    handlers = [handler for logger in known for handler in logger.handlers]
+    streams = [
+        (handler, handler.setStream(written))
+        for handler in handlers
+        if type(handler) is logging.StreamHandler
+    ]
+    try:
+        with contextlib.redirect_stdout(written), contextlib.redirect_stderr(written):
+            yield written
+    finally:
+        for handler, stream in streams:
+            handler.setStream(stream)
+
+
 @pytest.fixture(scope="module")
 def asked_and_told(small_models):
     """What was asked, and all that was written anywhere meanwhile."""
-    written = io.StringIO()
-    library = logging.StreamHandler(written)  # Lambda's runtime has such a handler, for warnings
-    library.setLevel(logging.WARNING)
     raised = Raised()
-    with (
-        contextlib.redirect_stdout(written),
-        contextlib.redirect_stderr(written),
-        start_service(small_models) as service,
-    ):
+    with all_written() as written, start_service(small_models) as service:
+        library = logging.StreamHandler(
+            written
+        )  # Lambda's runtime has such a handler, for warnings
+        library.setLevel(logging.WARNING)
         logging.getLogger().addHandler(library)
         try:
             asked = Asked(service)
@@ -444,8 +460,7 @@ def test_the_long_lived_worker_writes_no_canary_either(tmp_path):
         }
         desk.queues[POOL, "async"].send(json.dumps(made), tenant=TENANT)
 
-    written = io.StringIO()
-    with contextlib.redirect_stdout(written), contextlib.redirect_stderr(written):
+    with all_written() as written:
         for make in REQUESTS.values():
             drop(lambda c, make=make: {"input": make(c)})
         for make in JOBS.values():
