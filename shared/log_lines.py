@@ -30,11 +30,10 @@ finally:
 
 def make_logger(service: str, level: str) -> Logger:
     """The logger of one function, whose lines go to stdout."""
+    formatter, handler = _Formatter(service=service), _StdoutHandler()
+    handler.setFormatter(formatter)  # Powertools does not, where the service has a logger already
     logger = Logger(
-        service=service,
-        level=level,
-        logger_formatter=_Formatter(service=service),
-        logger_handler=_StdoutHandler(),
+        service=service, level=level, logger_formatter=formatter, logger_handler=handler
     )
     logging.getLogger(
         service

@@ -29,8 +29,10 @@ count(2 if os.fork() else 5)
 time.sleep(60)
 """
 MEASURES = """
+import signal
 from pathlib import Path
 from benchmarks.harness.processes import Program, running
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell runs the tests in the background
 folders = [Path(folder) for folder in {folders!r}]
 with running(Program(["-c", {counts!r}], folders, {{}})) as process:
     process.wait(lambda: process.done() == 7, what="both have counted")

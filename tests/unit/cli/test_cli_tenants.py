@@ -8,7 +8,7 @@ from moto import mock_aws
 
 from shared.limiting.tenants import DynamoTenantStore, limits_of, table_definition
 from shared.schema.tenants import TenantLimits
-from tests.fixtures.audit_log import audited, make_audit_log
+from tests.fixtures.audit_log import audited, drop_audit_log, make_audit_log
 
 DEPLOYED = f"dev{uuid.uuid4().hex[:8]}"
 TABLE = f"laneway-{DEPLOYED}-tenants"
@@ -26,6 +26,9 @@ def store(monkeypatch):
         client.create_table(**table_definition(TABLE))
         make_audit_log(DEPLOYED, "eu-west-1")
         yield DynamoTenantStore(client, table=TABLE)
+        # moto keeps its state as long as any test of this process is inside it
+        client.delete_table(TableName=TABLE)
+        drop_audit_log(DEPLOYED, "eu-west-1")
 
 
 def test_what_is_set_is_what_an_authorizer_hands_down(laneway, store):
