@@ -1,8 +1,9 @@
 """Leaves room for the other tenants of a queue: of what waits here, one has its share at most.
 
 What is past it goes back to the queue, unclaimed and uncharged, and comes again in its turn: so others
-are seen that stand behind it. Where sending a message away takes longer than running its job, as small
-models over a broker that confirms each message do, nothing is sent away: to run it is the shorter way.
+are seen that stand behind it. Where sending a message away takes many times as long as running its job, as
+it does for small models over a broker that confirms each message, nothing is sent away: to run it is the
+shorter way.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 SEEN_WEIGHT: Final = 0.5
 """Of the last measurement in what sending away and running take."""
+
+
+RUNS_INSTEAD: Final = 8
+"""How many times cheaper a run must be than sending its message away, for nothing to be sent away."""
 
 
 @dataclass(slots=True, eq=False)
@@ -81,7 +86,8 @@ class Fairness:
                 by_tenant.setdefault(tenant, []).append(position)
         with self._lock:
             costs = self._costs.setdefault(queue, _Costs())
-            jobs_max = ahead if costs.run_s < costs.away_s else int(self._share * ahead)
+            cheaper = costs.run_s * RUNS_INSTEAD < costs.away_s
+            jobs_max = ahead if cheaper else int(self._share * ahead)
             away: dict[int, float] = {}
             for tenant, positions in by_tenant.items():
                 known = self._tenants.setdefault((queue, tenant), _Tenant())

@@ -19,8 +19,8 @@ os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and commands fold their
 
 ONE_GROUP = ("e2e", "faults")
 """Folders whose tests share a service that is costly to start: one process runs all of a folder."""
-ON_THE_CLOCK = (*ONE_GROUP, "performance")
-"""Folders whose tests start processes or take times. A summary names each that needed its second try."""
+ON_THE_CLOCK = (*ONE_GROUP, "performance", "test_fairness.py")
+"""Folders and files whose tests start processes or take times. A summary names each that needed its second try."""
 RABBITMQ = "rabbitmq"
 """Marks tests that share a broker: one process runs all files with one of them, but for those above."""
 TESTS = Path(__file__).parent
