@@ -153,38 +153,24 @@ except OSError as error:
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="macOS has sandbox-exec, around the process")
-def test_without_any_right_a_process_can_be_kept_from_the_network():
+def reach_out(kept_by):
+    """What a process says that is kept from the network this way and calls a server of this machine."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        reaching = [
-            sys.executable,
-            "-c",
-            REACHING_OUT,
-            "refuse_calls",
-            str(server.getsockname()[1]),
-        ]
+        reaching = [sys.executable, "-c", REACHING_OUT, kept_by, str(server.getsockname()[1])]
         done = subprocess.run(
             reaching, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=True
         )
+    return done.stdout.split()
 
-    assert done.stdout.split() == ["True", "PermissionError"]
+
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS has sandbox-exec, around the process")
+def test_without_any_right_a_process_can_be_kept_from_the_network():
+    assert reach_out("refuse_calls") == ["True", "PermissionError"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="as above")
 def test_in_a_network_of_its_own_a_process_reaches_nothing():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        reaching = [
-            sys.executable,
-            "-c",
-            REACHING_OUT,
-            "leave_network",
-            str(server.getsockname()[1]),
-        ]
-        done = subprocess.run(
-            reaching, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=True
-        )
-
-    left, came = done.stdout.split()
+    left, came = reach_out("leave_network")
     if left == "False":
         pytest.skip("this system gives a process without rights no network of its own")
     assert came == "OSError"
