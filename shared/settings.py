@@ -30,16 +30,17 @@ class TokenIssuer:
     """Who issues tokens (JWT) that a stage takes, and what its tokens must say."""
 
     issuer: str
-    """The claim `iss`, exactly."""
+    """The claim `iss`, exactly as the issuer writes it."""
     jwks_url: str
-    """Where its public keys are; https."""
+    """Where the issuer publishes its keys; https."""
     audiences: tuple[str, ...]
-    """One of them must be in `aud`, or be `client_id` in a token without `aud`."""
+    """One of them must be in `aud`; in a token without `aud`, as Cognito's access tokens are, be `client_id`."""
     tenant_claim: str
     """The claim that says whose the token is; a token without it is refused."""
     scope_claim: str = "scope"
+    """Text with spaces between, or a list."""
     scope_prefix: str = ""
-    """What scopes of ours begin with in the claim, such as `laneway/`."""
+    """What our scopes begin with there, such as `laneway/`; others are passed over."""
     algorithms: tuple[str, ...] = ("RS256", "ES256")
 
 

@@ -37,22 +37,8 @@ class ApiKeys:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tokens:
+class Tokens(TokenIssuer):
     """Tokens (JWT) of one issuer, such as a user pool of Amazon Cognito; several issuers are several modes."""
-
-    issuer: str
-    """The claim `iss`, exactly as the issuer writes it."""
-    jwks_url: str
-    """Where the issuer publishes its keys."""
-    audiences: tuple[str, ...]
-    """One of them must be in `aud`; in a token without `aud`, as Cognito's access tokens are, be `client_id`."""
-    tenant_claim: str
-    """The claim that says whose the token is; a token without it is refused."""
-    scope_claim: str = "scope"
-    """Text with spaces between, or a list."""
-    scope_prefix: str = ""
-    """What our scopes begin with there, such as `laneway/`; others are passed over."""
-    algorithms: tuple[str, ...] = ("RS256", "ES256")
 
     def __post_init__(self) -> None:
         for name, url in (("issuer", self.issuer), ("jwks_url", self.jwks_url)):
@@ -71,18 +57,6 @@ class Tokens:
                     f"Tokens of {self.issuer}: {algorithm!r} is not offered; choose from "
                     f"{', '.join(ALGORITHMS)}"
                 )
-
-    def settings(self) -> TokenIssuer:
-        """What the authorizer is told."""
-        return TokenIssuer(
-            issuer=self.issuer,
-            jwks_url=self.jwks_url,
-            audiences=self.audiences,
-            tenant_claim=self.tenant_claim,
-            scope_claim=self.scope_claim,
-            scope_prefix=self.scope_prefix,
-            algorithms=self.algorithms,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +88,7 @@ def takes_keys(auth: Sequence[Mode]) -> bool:
 
 def issuers(auth: Sequence[Mode]) -> tuple[TokenIssuer, ...]:
     """Whose tokens are accepted."""
-    return tuple(mode.settings() for mode in auth if isinstance(mode, Tokens))
+    return tuple(mode for mode in auth if isinstance(mode, Tokens))
 
 
 def takes_signatures(auth: Sequence[Mode]) -> bool:
