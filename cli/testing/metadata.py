@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import secrets
-import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, Final
+
+from cli.testing.listening import listening
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -97,17 +98,9 @@ class FakeMetadata:
 def serve_metadata(metadata: FakeMetadata | None = None) -> Iterator[FakeMetadata]:
     """Serve until the block ends, on a free port of 127.0.0.1; `url` of what is given is its address."""
     metadata = metadata or FakeMetadata()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(metadata))
-    server.daemon_threads = True
-    metadata.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with listening(_handler_of(metadata)) as address:
+        metadata.url = f"http://{address}"
         yield metadata
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _utc(epoch_s: float) -> str:

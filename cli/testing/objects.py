@@ -6,14 +6,14 @@ what it receives on 127.0.0.1, and answers as moto does.
 
 from __future__ import annotations
 
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, Final
 
 import requests
 
 from cli.testing.lambdas import REGION
+from cli.testing.listening import listening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,16 +29,8 @@ _TIMEOUT_S: Final = 30
 @contextmanager
 def serve_objects() -> Iterator[str]:
     """Serve moto's S3 until the block ends, inside `mock_aws()`; gives the endpoint's URL."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with listening(_Handler) as address:
+        yield f"http://{address}"
 
 
 class _Handler(BaseHTTPRequestHandler):

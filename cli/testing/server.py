@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, Final
+
+from cli.testing.listening import listening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,16 +20,8 @@ _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 @contextmanager
 def listen(gateway: Gateway) -> Iterator[str]:
     """Serve until the block ends, on a free port; gives `host:port`."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(gateway))
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with listening(_handler_of(gateway)) as address:
+        yield address
 
 
 def _handler_of(gateway: Gateway) -> type[BaseHTTPRequestHandler]:

@@ -8,6 +8,7 @@ person's name, so the principal is the stack; who started the deployment is in C
 from __future__ import annotations
 
 import json
+import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.request import Request, urlopen
@@ -23,6 +24,7 @@ SERVED: Final = "Served"
 """Property of the resource: lines of a model's name, a version and its digest, with spaces between."""
 RESOURCE_ID: Final = "laneway-served-models"
 ANSWER_TIMEOUT_S: Final = 10
+_LOGGER: Final = logging.getLogger(__name__)
 
 
 class Change(NamedTuple):
@@ -39,7 +41,8 @@ def handle(event: Mapping[str, Any], answer: Callable[[str, bytes], None]) -> No
     status, reason = "SUCCESS", ""
     try:
         _record(event)
-    except Exception as error:  # noqa: BLE001  CloudFormation waits for an answer, whatever happens
+    except Exception as error:
+        _LOGGER.exception("a deployment was not recorded")
         status, reason = "FAILED", f"the audit could not be written: {type(error).__name__}"
     body = {
         "Status": status,

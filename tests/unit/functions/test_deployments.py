@@ -67,10 +67,11 @@ def test_a_stack_that_comes_or_goes_takes_all_of_its_versions_along(capsys, kind
     assert answer["PhysicalResourceId"] == "laneway-served-models"
 
 
-def test_a_deployment_whose_record_cannot_be_written_fails(capsys):
+def test_a_deployment_whose_record_cannot_be_written_fails_and_says_why(capsys, caplog):
     _, answer = told(capsys, event("Update", ["malformed"], OLD))
 
     assert answer["Status"] == "FAILED"
+    assert "TypeError" in caplog.text
     assert "the audit could not be written" in answer["Reason"]
 
 
