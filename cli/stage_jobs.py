@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from shared.queues.protocol import Queue
     from shared.queues.rabbitmq import RabbitBroker
     from shared.results.store import JobStore
-    from shared.settings import IngressSettings, JobSettings
+    from shared.settings.jobs import IngressSettings, JobSettings
 
 LETTERS_HELD: Final = 10_000
 """Dead letters of a queue in RabbitMQ that are looked at in one command, at most."""
@@ -113,7 +113,7 @@ def _opened(
     from shared.queues.opened import is_url, open_queues
     from shared.results.dynamodb import DynamoJobStore
     from shared.results.s3 import S3PayloadStore
-    from shared.settings import IngressSettings
+    from shared.settings.jobs import IngressSettings
 
     settings = IngressSettings.from_env(environment)
     if not settings.jobs_table:

@@ -27,7 +27,8 @@ from shared.errors import UnavailableError
 from shared.inference.deadline import WATCHDOG
 from shared.inference.memory import container_bytes, hold_below
 from shared.inference.providers import CPU, DeviceError
-from shared.settings import SettingError, WorkerSettings
+from shared.settings import SettingError
+from shared.settings.jobs import WorkerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from shared.job_telemetry import JobTelemetry
     from shared.queues.protocol import Queue
     from shared.queues.rabbitmq import RabbitBroker
-    from shared.settings import WorkerSettings
+    from shared.settings.jobs import WorkerSettings
 
 LONG_POLL_READ_TIMEOUT_S: Final = 15.0
 """Of the client that receives: longer than its calls wait, and than a slow answer after that."""

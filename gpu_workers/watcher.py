@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from gpu_workers.lifecycle import Lifecycle
     from gpu_workers.metadata import Metadata
-    from shared.settings import WorkerSettings
+    from shared.settings.jobs import WorkerSettings
 
 EC2: Final = "ec2"
 INSTANCE_ID_PATH: Final = "/latest/meta-data/instance-id"

@@ -16,7 +16,8 @@ from shared.catalog import infer_routes
 from shared.limits import HTTP_API_ROUTES
 from shared.schema.spec import ProvisionedWarm
 from shared.schema.tenants import write_limits
-from shared.settings import AuthorizerSettings, IngressSettings, PoolAlias
+from shared.settings import AuthorizerSettings, PoolAlias
+from shared.settings.jobs import IngressSettings
 from stacks import names
 from stacks.auth import issuers, takes_credentials, takes_keys, takes_signatures
 from stacks.errors import SynthError

@@ -9,7 +9,7 @@ from aws_cdk import aws_events as events
 from aws_cdk.aws_events_targets import LambdaFunction
 
 from shared.results.table import DUE, HOOKS, UNSENT
-from shared.settings import SweeperSettings, WebhooksSettings
+from shared.settings.jobs import SweeperSettings, WebhooksSettings
 from stacks import names
 from stacks.parts.acknowledge import acknowledge_schedule
 from stacks.parts.batch_functions import batch_finisher, batch_splitter

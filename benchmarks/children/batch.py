@@ -43,7 +43,7 @@ from shared.results.objects import MemoryObjectStore
 from shared.schema.batch import BatchSubmission
 from shared.schema.compile import export_validators
 from shared.schema.compiled import load_validators
-from shared.settings import JobSettings
+from shared.settings.jobs import JobSettings
 
 ROOT = Path(folders.split(":")[0])
 PROCESSES = int(processes[0]) if processes else 1

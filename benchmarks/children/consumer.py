@@ -38,7 +38,7 @@ from shared.results.payloads import MemoryPayloadStore
 from shared.results.store import JobKey
 from shared.schema.compile import export_validators
 from shared.schema.compiled import load_validators
-from shared.settings import JobSettings
+from shared.settings.jobs import JobSettings
 from stacks.queue_lane import QueueLane
 
 name, version, threads, url, queue_name, prefetch, submitted = sys.argv[1:]

@@ -44,7 +44,7 @@ from shared.routing.lane import queues_of
 from shared.schema.compile import export_validators
 from shared.schema.compiled import load_validators
 from shared.schema.status import TERMINAL
-from shared.settings import JobSettings
+from shared.settings.jobs import JobSettings
 
 ROOT = Path(folders.split(":")[0])
 FULL = what == "full"

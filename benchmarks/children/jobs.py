@@ -42,7 +42,7 @@ from shared.results.payloads import MemoryPayloadStore
 from shared.results.store import JobKey
 from shared.schema.compile import export_validators
 from shared.schema.compiled import load_validators
-from shared.settings import JobSettings
+from shared.settings.jobs import JobSettings
 
 ROOT = Path(folders.split(":")[0])
 COUNT = int(count)

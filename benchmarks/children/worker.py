@@ -43,7 +43,7 @@ from shared.results.payloads import MemoryPayloadStore
 from shared.routing.lane import queues_of
 from shared.schema.compile import export_validators
 from shared.schema.compiled import load_validators
-from shared.settings import JobSettings
+from shared.settings.jobs import JobSettings
 
 ROOT = Path(folders.split(":")[0])
 SIZES = (1, 2, 4, 8, 16, 32)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cli.dev.deploy import Target
     from cli.dev.state import AwsAccess
     from shared.repository import Repository
-    from shared.settings import WorkerSettings
+    from shared.settings.jobs import WorkerSettings
 
 READY_TIMEOUT_S: Final = 90.0
 RESTART_S: Final = 1.0

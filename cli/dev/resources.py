@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypedDict
 
 from cli.dev.deploy import STAGE
 from shared.repository import DEFAULT_POOL
-from shared.settings import JobSettings, SweeperSettings, WorkerSettings
+from shared.settings.jobs import JobSettings, SweeperSettings, WorkerSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from cli.dev.processes import Guarded
     from cli.dev.rabbitmq import PrivateBroker
     from cli.dev.terminal import Terminal
-    from shared.settings import WorkerSettings
+    from shared.settings.jobs import WorkerSettings
 
 ALIAS: Final = "live"
 FIRST_ANSWER_TIMEOUT_S: Final = 60.0

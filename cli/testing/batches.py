@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cli.testing.resources import Resources
     from shared.catalog import Catalog
     from shared.jobs.work import Worker
-    from shared.settings import JobSettings
+    from shared.settings.jobs import JobSettings
 
 TIMEOUT_S: Final = 60
 ROWS_PER_PASS: Final = 100

@@ -33,7 +33,8 @@ from shared.schema.compile import export_validators
 from shared.schema.examples import golden_requests
 from shared.schema.openapi import build_openapi
 from shared.schema.tenants import NO_LIMITS
-from shared.settings import IngressSettings, PoolAlias, RealtimeSettings
+from shared.settings import PoolAlias, RealtimeSettings
+from shared.settings.jobs import IngressSettings
 from shared.telemetry import Telemetry
 
 if TYPE_CHECKING:

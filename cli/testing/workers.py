@@ -27,7 +27,7 @@ from shared.results.dynamodb import DynamoJobStore
 from shared.results.s3 import S3PayloadStore
 from shared.routing.lane import GPU
 from shared.schema.compiled import load_validators
-from shared.settings import QueueWorkerSettings
+from shared.settings.jobs import QueueWorkerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from cli.testing.resources import Resources
     from shared.catalog import Catalog
-    from shared.settings import JobSettings
+    from shared.settings.jobs import JobSettings
 
 TIMEOUT_S: Final = 60
 _PAUSE_S: Final = 0.02

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from shared.jobs.clock import Clock
     from shared.results.batches import BatchRow
-    from shared.settings import BatchFinisherSettings
+    from shared.settings.jobs import BatchFinisherSettings
 
 
 class Finisher(NamedTuple):

@@ -7,7 +7,7 @@ import os
 from functions.batch_finisher.assembly import make_finisher
 from functions.batch_finisher.service import make_handler
 from shared.batch_telemetry import BatchTelemetry
-from shared.settings import BatchFinisherSettings
+from shared.settings.jobs import BatchFinisherSettings
 
 _settings = BatchFinisherSettings.from_env(os.environ)
 _telemetry = BatchTelemetry(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from shared.catalog import Catalog
     from shared.jobs.clock import Clock
     from shared.results.batches import BatchRow
-    from shared.settings import BatchSplitterSettings
+    from shared.settings.jobs import BatchSplitterSettings
 
 
 class Splitter(NamedTuple):

@@ -10,7 +10,7 @@ from functions.batch_splitter.assembly import make_splitter
 from functions.batch_splitter.service import make_handler
 from shared.batch_telemetry import BatchTelemetry
 from shared.catalog import load_catalog
-from shared.settings import BatchSplitterSettings
+from shared.settings.jobs import BatchSplitterSettings
 
 PACKAGE: Final = Path(__file__).parents[2]
 

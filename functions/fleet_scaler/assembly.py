@@ -17,7 +17,7 @@ from shared.results.leases import DynamoLeases
 if TYPE_CHECKING:
     from functions.fleet_scaler.service import Depths
     from shared.jobs.clock import Clock
-    from shared.settings import FleetScalerSettings
+    from shared.settings.jobs import FleetScalerSettings
 
 SEND_PATIENCE_S = 20.0
 """`send` may start cold and has to connect to the broker first."""

@@ -8,7 +8,7 @@ from aws_lambda_powertools import Logger
 
 from functions.fleet_scaler.assembly import make_scaler
 from functions.fleet_scaler.service import make_handler
-from shared.settings import FleetScalerSettings
+from shared.settings.jobs import FleetScalerSettings
 
 _settings = FleetScalerSettings.from_env(os.environ)
 handler = make_handler(

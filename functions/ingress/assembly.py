@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from shared.catalog import Catalog
     from shared.jobs.clock import Clock
     from shared.limiting.gate import Gate
-    from shared.settings import IngressSettings
+    from shared.settings.jobs import IngressSettings
     from shared.telemetry import Telemetry
 
 

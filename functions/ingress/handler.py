@@ -15,7 +15,7 @@ from functions.ingress.readiness import LambdaReadiness
 from functions.ingress.service import IngressService
 from shared.catalog import load_catalog
 from shared.limiting.opened import open_gate
-from shared.settings import IngressSettings
+from shared.settings.jobs import IngressSettings
 from shared.telemetry import Telemetry
 
 PACKAGE: Final = Path(__file__).parents[2]

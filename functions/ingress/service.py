@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from shared.audit import Act
     from shared.catalog import Catalog
     from shared.principal import Principal
-    from shared.settings import IngressSettings
+    from shared.settings.jobs import IngressSettings
     from shared.telemetry import RequestFacts
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from shared.jobs.facts import Reporter
     from shared.jobs.work import Worker
     from shared.queues.protocol import Queue
-    from shared.settings import QueueWorkerSettings
+    from shared.settings.jobs import QueueWorkerSettings
 
 
 def make_worker(

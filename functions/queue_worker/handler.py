@@ -12,7 +12,7 @@ from shared.catalog import load_catalog
 from shared.inference.memory import hold_below
 from shared.job_telemetry import JobTelemetry
 from shared.limits import LAMBDA_MEMORY_MIB_PER_VCPU, MIB
-from shared.settings import QueueWorkerSettings
+from shared.settings.jobs import QueueWorkerSettings
 
 PACKAGE: Final = Path(__file__).parents[2]
 # Set by Lambda; absent wherever else the package is tried out.

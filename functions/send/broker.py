@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
-    from shared.settings import SendSettings
+    from shared.settings.jobs import SendSettings
 
 HEARTBEAT_S: Final = 60
 REST_S_MAX: Final = 45.0

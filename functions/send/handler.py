@@ -10,7 +10,7 @@ from typing import Any
 from functions.send.broker import WarmBroker
 from functions.send.service import make_handler
 from shared.aws import make_client
-from shared.settings import SendSettings
+from shared.settings.jobs import SendSettings
 from shared.telemetry import Telemetry
 
 logging.getLogger("pika").setLevel(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from functions.send.broker import WarmBroker
     from shared.queues.rabbitmq import RabbitBroker, RabbitQueue
     from shared.queues.rabbitmq.queue import Sent
-    from shared.settings import SendSettings
+    from shared.settings.jobs import SendSettings
 
 SENT: Final = "broker_sent"
 NOT_CONFIRMED: Final = "broker_not_confirmed"

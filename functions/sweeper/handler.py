@@ -7,7 +7,7 @@ from typing import Any
 
 from functions.sweeper.service import make_handler
 from shared.aws import make_client
-from shared.settings import SweeperSettings
+from shared.settings.jobs import SweeperSettings
 from shared.telemetry import Telemetry
 
 _settings = SweeperSettings.from_env(os.environ)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
     from shared.jobs.clock import Clock
-    from shared.settings import SweeperSettings
+    from shared.settings.jobs import SweeperSettings
 
 COUNTS: Final = ("sent", "events", "expired", "exhausted", "postponed", "given_up", "not_confirmed")
 _PREFIX: Final = "swept_"

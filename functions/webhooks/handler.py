@@ -19,7 +19,7 @@ from shared.jobs.webhook_secrets import CachedSecrets, SsmSecretStore
 from shared.jobs.webhooks import WebhookSender
 from shared.queues.sqs import SqsQueue
 from shared.results.dynamodb import DynamoJobStore
-from shared.settings import WebhooksSettings
+from shared.settings.jobs import WebhooksSettings
 
 _settings = WebhooksSettings.from_env(os.environ)
 _sender = WebhookSender(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from shared.jobs.clock import Clock
     from shared.jobs.facts import Reporter
     from shared.queues.protocol import Queue
-    from shared.settings import PoolWorkerSettings
+    from shared.settings.jobs import PoolWorkerSettings
 
 
 def make_pool_worker(

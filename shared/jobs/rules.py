@@ -11,7 +11,7 @@ from shared.jobs.receivers import receivers
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from shared.settings import JobSettings
+    from shared.settings.jobs import JobSettings
 
 LOST_AFTER_TARGETS: Final = 2
 """A message that was not received within so many times its class's target is sent again."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
     from shared.queues.protocol import Queue
-    from shared.settings import JobSettings
+    from shared.settings.jobs import JobSettings
 
 _URLS: Final = ("https://", "http://")
 

@@ -9,7 +9,7 @@ from aws_cdk import aws_events as events
 from aws_cdk.aws_events_targets import LambdaFunction
 
 from shared.results.batches_table import DUE
-from shared.settings import BatchFinisherSettings, BatchSplitterSettings
+from shared.settings.jobs import BatchFinisherSettings, BatchSplitterSettings
 from stacks import names
 from stacks.parts.acknowledge import acknowledge_schedule
 from stacks.parts.function import LanewayFunction, with_plugins_off
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from aws_cdk import Stack
     from aws_cdk import aws_lambda as lambda_
 
-    from shared.settings import JobSettings
+    from shared.settings.jobs import JobSettings
     from stacks.deployment import Deployment
     from stacks.packaging.assets import Asset
 

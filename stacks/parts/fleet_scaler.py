@@ -10,7 +10,7 @@ from aws_cdk import aws_events as events
 from aws_cdk.aws_events_targets import LambdaFunction
 
 from shared.results.table import DUE
-from shared.settings import FleetScalerSettings
+from shared.settings.jobs import FleetScalerSettings
 from stacks import names
 from stacks.parts.acknowledge import acknowledge, acknowledge_schedule
 from stacks.parts.function import LanewayFunction, with_plugins_off

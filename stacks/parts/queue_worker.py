@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from constructs import Construct
 
-from shared.settings import QueueWorkerSettings
+from shared.settings.jobs import QueueWorkerSettings
 from stacks import names
 from stacks.parts.function import LanewayFunction, with_plugins_off
 from stacks.parts.job_resources import CHUNKS, JobResources

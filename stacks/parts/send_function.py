@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from aws_cdk import ArnFormat
 from aws_cdk import aws_lambda as lambda_
 
-from shared.settings import SendSettings
+from shared.settings.jobs import SendSettings
 from stacks import names
 from stacks.errors import SynthError
 from stacks.parts.acknowledge import acknowledge

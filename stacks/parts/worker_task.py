@@ -10,7 +10,7 @@ from aws_cdk import aws_ecs as ecs
 from aws_cdk.aws_ecr_assets import Platform
 from constructs import Construct
 
-from shared.settings import WorkerSettings
+from shared.settings.jobs import WorkerSettings
 from stacks import names
 from stacks.errors import SynthError
 from stacks.packaging.image import build_args

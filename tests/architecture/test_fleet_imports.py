@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.settings import FleetScalerSettings
+from shared.settings.jobs import FleetScalerSettings
 
 PROJECT = Path(__file__).parents[2]
 NEVER = {

@@ -12,7 +12,7 @@ import pytest
 
 from shared.repository import compile_catalog, read_repository
 from shared.schema.compile import export_validators
-from shared.settings import (
+from shared.settings.jobs import (
     BatchFinisherSettings,
     BatchSplitterSettings,
     QueueWorkerSettings,

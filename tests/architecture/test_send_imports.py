@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.settings import SendSettings, SweeperSettings
+from shared.settings.jobs import SendSettings, SweeperSettings
 
 PROJECT = Path(__file__).parents[2]
 NAMES = {"shared": {"async": "laneway-dev-shared-async"}}

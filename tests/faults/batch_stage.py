@@ -17,7 +17,7 @@ from shared.results.batches_table import table_definition
 from shared.results.objects_s3 import S3ObjectStore
 from shared.schema.batch import BatchSubmission
 from shared.schema.batch_status import BATCH_TERMINAL
-from shared.settings import BatchFinisherSettings, BatchSplitterSettings
+from shared.settings.jobs import BatchFinisherSettings, BatchSplitterSettings
 from tests.faults.stage import TENANT, Stage
 
 ENDPOINT = "/v2/models/plain/infer"

@@ -9,7 +9,7 @@ from functions.send.broker import WarmBroker
 from functions.send.service import make_handler as make_send
 from functions.sweeper.service import make_handler
 from shared.aws import make_client
-from shared.settings import SendSettings, SweeperSettings
+from shared.settings.jobs import SendSettings, SweeperSettings
 from shared.telemetry import Telemetry
 
 settings = SweeperSettings.from_env(os.environ)

@@ -32,7 +32,7 @@ from shared.results.s3 import S3PayloadStore
 from shared.results.table import table_definition
 from shared.routing.lane import GPU_QUEUES
 from shared.schema.compile import export_validators
-from shared.settings import WorkerSettings
+from shared.settings.jobs import WorkerSettings
 from tests.faults.models import GATED, _add_transform
 from tests.faults.stage import PROJECT, TENANT, Child
 from tests.fixtures import small_models

@@ -32,7 +32,7 @@ from shared.results.items import from_item
 from shared.results.s3 import S3PayloadStore
 from shared.results.table import table_definition
 from shared.schema.compile import export_validators
-from shared.settings import QueueWorkerSettings, SweeperSettings, WebhooksSettings
+from shared.settings.jobs import QueueWorkerSettings, SweeperSettings, WebhooksSettings
 from tests.faults import process
 
 PROJECT = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import shared.settings
+import shared.settings.jobs
 from shared.aws import make_client
 from shared.catalog import load_catalog
 from shared.errors import UnavailableError
@@ -169,7 +169,7 @@ class _Desk:
     def __init__(self):
         import os  # noqa: PLC0415  the storm itself is read without an environment
 
-        settings = shared.settings.QueueWorkerSettings.from_env(os.environ)
+        settings = shared.settings.jobs.QueueWorkerSettings.from_env(os.environ)
         package = Path(os.environ["PYTHONPATH"].split(os.pathsep)[0])
         self.queue = _queue(os.environ)
         self.store = DynamoJobStore(

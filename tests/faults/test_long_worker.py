@@ -12,7 +12,7 @@ import time
 import pytest
 
 from shared.queues.rabbitmq import AmqpSettings, RabbitBroker
-from shared.settings import WorkerSettings
+from shared.settings.jobs import WorkerSettings
 from tests.faults.cases import entered, hold, let_go, outcomes, submit, wait_settled
 from tests.faults.stage import PROJECT, VISIBILITY_S, Child, Stage, wait_for
 

@@ -33,7 +33,7 @@ from shared.queues.protocol import Message
 from shared.queues.rabbitmq import AmqpSettings, RabbitBroker
 from shared.results.dynamodb import DynamoJobStore
 from shared.results.rows import JobKey
-from shared.settings import SendSettings, SweeperSettings
+from shared.settings.jobs import SendSettings, SweeperSettings
 from tests.faults.stage import PROJECT, wait_for
 from tests.fixtures.ingress import make_ingress
 

@@ -15,7 +15,7 @@ from functions.fleet_scaler import assembly
 from functions.fleet_scaler.service import CRASHES, METRICS, make_handler
 from shared.errors import UnavailableError
 from shared.results.dynamodb import DynamoJobStore
-from shared.settings import FleetScalerSettings
+from shared.settings.jobs import FleetScalerSettings
 from tests.fixtures.job_rows import START, ManualClock, new_row
 
 POOL = "heavy"

@@ -26,7 +26,7 @@ from shared.results.batches_table import table_definition as batches_definition
 from shared.results.store import JobKey
 from shared.results.table import table_definition
 from shared.schema.compile import export_validators
-from shared.settings import QueueWorkerSettings, SweeperSettings
+from shared.settings.jobs import QueueWorkerSettings, SweeperSettings
 from shared.telemetry import Telemetry
 from tests.fixtures.job_desk import tensor_body
 from tests.fixtures.job_rows import ManualClock

@@ -21,7 +21,8 @@ from shared.jobs.webhook_secrets import SsmSecretStore, create_secret
 from shared.queues.sqs import SqsQueue
 from shared.results.dynamodb import DynamoJobStore
 from shared.results.table import table_definition
-from shared.settings import SettingError, WebhooksSettings
+from shared.settings import SettingError
+from shared.settings.jobs import WebhooksSettings
 from tests.fixtures.hook_desk import TENANT, end_job
 from tests.fixtures.receiver import receiver, reply
 

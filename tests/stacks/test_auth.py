@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shared.settings import AuthorizerSettings, IngressSettings
+from shared.settings import AuthorizerSettings
+from shared.settings.jobs import IngressSettings
 from stacks.auth import ApiKeys, Iam, Tokens
 from stacks.stages import DEV
 from tests.stacks.aws_words import resolved

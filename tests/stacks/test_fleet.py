@@ -13,7 +13,7 @@ import pytest
 from functions.fleet_scaler.service import CRASHES, METRICS
 from functions.send.service import NOT_CONFIRMED
 from shared.limits import CLOUDFORMATION_RESOURCES, CLOUDFORMATION_TEMPLATE_BYTES
-from shared.settings import FleetScalerSettings, IngressSettings, SendSettings, WorkerSettings
+from shared.settings.jobs import FleetScalerSettings, IngressSettings, SendSettings, WorkerSettings
 from stacks.errors import StageError, SynthError
 from stacks.fleet_lane import Fleet, Gpus, RabbitMQ
 from stacks.parts.fleet_network import ENDPOINTS

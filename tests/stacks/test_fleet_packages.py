@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from shared.settings import FleetScalerSettings, SendSettings
+from shared.settings.jobs import FleetScalerSettings, SendSettings
 from stacks.packaging import BuildContext
 from stacks.packaging.build import build_function
 from stacks.packaging.layers import CONTROL, build_layer

@@ -8,7 +8,7 @@ from dataclasses import fields
 import pytest
 
 from cli.dev.resources import LEASE_S
-from shared.settings import IngressSettings, WorkerSettings
+from shared.settings.jobs import IngressSettings, WorkerSettings
 from stacks.queue_lane import GPU_VISIBILITY_S, LOCAL_GPU_VISIBILITY_S
 from tests.stacks.aws_words import allowed_to, resolved
 

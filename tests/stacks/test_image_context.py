@@ -18,7 +18,7 @@ import pytest
 from gpu_workers.probe import is_alive
 from shared.catalog import load_catalog
 from shared.repository import read_repository
-from shared.settings import WorkerSettings
+from shared.settings.jobs import WorkerSettings
 from stacks.errors import PackagingError
 from stacks.packaging import BuildContext
 from stacks.packaging.image import build_args, build_image_context

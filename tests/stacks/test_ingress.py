@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shared.limits import HTTP_API_ROUTES
-from shared.settings import AuthorizerSettings, IngressSettings
+from shared.settings import AuthorizerSettings
+from shared.settings.jobs import IngressSettings
 from stacks.errors import SynthError
 from stacks.stages import DEV, STAGES
 from tests.stacks.aws_words import resolved

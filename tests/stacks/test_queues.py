@@ -14,7 +14,7 @@ from shared.limits import (
     LAMBDA_SQS_VISIBILITY_TIMEOUTS,
     SQS_RETENTION_S_MAX,
 )
-from shared.settings import (
+from shared.settings.jobs import (
     BatchFinisherSettings,
     BatchSplitterSettings,
     IngressSettings,

@@ -27,7 +27,7 @@ from shared.limiting.tenants import DynamoTenantStore, TenantRow
 from shared.queues.sqs import SqsQueue
 from shared.repository import read_repository
 from shared.results.dynamodb import DynamoJobStore
-from shared.settings import WorkerSettings
+from shared.settings.jobs import WorkerSettings
 from tests.fixtures.deployed import DeployedStage, Recorder, Resolver
 from tests.fixtures.job_rows import new_row
 from tests.fixtures.permissions import Need, Statement, allows, read_statements

@@ -7,13 +7,12 @@ import pytest
 from shared.limits import LAMBDA_ENVIRONMENT_BYTES
 from shared.settings import (
     AuthorizerSettings,
-    IngressSettings,
     PoolAlias,
     RealtimeSettings,
     SettingError,
     TokenIssuer,
-    WebhooksSettings,
 )
+from shared.settings.jobs import IngressSettings, WebhooksSettings
 
 EVERY = [
     RealtimeSettings(

@@ -18,7 +18,7 @@ from shared.queues.opened import open_queues
 from shared.queues.protocol import Message
 from shared.queues.rabbitmq import AmqpSettings, RabbitBroker
 from shared.queues.sqs import SqsQueue
-from shared.settings import JobSettings, SendSettings
+from shared.settings.jobs import JobSettings, SendSettings
 
 pytestmark = pytest.mark.rabbitmq
 

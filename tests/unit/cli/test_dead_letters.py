@@ -17,7 +17,7 @@ from shared.results.batches import BatchKey
 from shared.results.memory import MemoryJobStore
 from shared.results.payloads import MemoryPayloadStore, claim_check
 from shared.results.store import JobKey
-from shared.settings import JobSettings
+from shared.settings.jobs import JobSettings
 from tests.fixtures.job_rows import FAILURE, ManualClock, new_row
 
 SUBMISSION = {"schema_version": 1, "model": "iris", "input": {"inputs": []}}

@@ -8,7 +8,7 @@ import pytest
 
 from cli.dev.resources import Told, describe_resources, workers_wanted
 from shared.repository import read_repository
-from shared.settings import JobSettings
+from shared.settings.jobs import JobSettings
 from tests.fixtures.small_models import write_repository
 
 SQS = "http://127.0.0.1:1/100000000001/laneway-local"

@@ -11,7 +11,7 @@ from gpu_workers.lifecycle import AutoScalingLifecycle, MemoryLifecycle
 from gpu_workers.metadata import InstanceMetadata
 from gpu_workers.watcher import Watcher, make_watcher
 from shared.errors import UnavailableError
-from shared.settings import WorkerSettings
+from shared.settings.jobs import WorkerSettings
 
 PATIENCE_S = 10
 

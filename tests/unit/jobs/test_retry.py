@@ -12,7 +12,7 @@ from shared.queues.memory import MemoryQueue
 from shared.results.memory import MemoryJobStore
 from shared.results.payloads import MemoryPayloadStore, claim_check
 from shared.results.store import JobKey, Payload
-from shared.settings import JobSettings
+from shared.settings.jobs import JobSettings
 from tests.fixtures.job_rows import FAILURE, ManualClock, new_row
 
 KEY = JobKey("acme", "job-1")

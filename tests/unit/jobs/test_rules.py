@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.jobs.rules import JobRules
-from shared.settings import IngressSettings
+from shared.settings.jobs import IngressSettings
 
 RULES = JobRules.of(IngressSettings(stage="dev", start_s={"heavy": 600.0}))
 

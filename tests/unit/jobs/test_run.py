@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from shared.errors import ModelUnavailableError, StoreUnavailableError
-from shared.settings import JobSettings
+from shared.settings.jobs import JobSettings
 from tests.fixtures.job_desk import TENANT, Desk, tensor_body
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from shared.errors import InvalidRequestError
-from shared.settings import JobSettings, SettingError
+from shared.settings import SettingError
+from shared.settings.jobs import JobSettings
 from tests.fixtures.job_desk import Desk, tensor_body
 
 BODY = tensor_body([[1.0, 2.0]])
