@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import boto3
 import pytest
 from moto import mock_aws
@@ -17,8 +19,9 @@ def counters(request):
         return
     with mock_aws():
         client = boto3.client("dynamodb", region_name="us-east-1")
-        client.create_table(**usage_table.table_definition("contract-usage"))
-        yield counters_dynamodb.DynamoCounters(client, table="contract-usage")
+        table = f"usage-{uuid4().hex}"
+        client.create_table(**usage_table.table_definition(table))
+        yield counters_dynamodb.DynamoCounters(client, table=table)
 
 
 @pytest.fixture(params=["memory", "dynamodb"])
@@ -28,5 +31,6 @@ def rows(request):
         return
     with mock_aws():
         client = boto3.client("dynamodb", region_name="us-east-1")
-        client.create_table(**tenants.table_definition("contract-tenants"))
-        yield tenants.DynamoTenantStore(client, table="contract-tenants")
+        table = f"tenants-{uuid4().hex}"
+        client.create_table(**tenants.table_definition(table))
+        yield tenants.DynamoTenantStore(client, table=table)

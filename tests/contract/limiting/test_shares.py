@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import boto3
 import pytest
 from moto import mock_aws
@@ -14,15 +16,22 @@ NOON = 1_800_014_400.0
 LINE = "shared/async"
 
 
+@pytest.fixture
+def table():
+    """A client, and a table that no other test of this process has: they share moto's account."""
+    with mock_aws():
+        client = boto3.client("dynamodb", region_name="us-east-1")
+        name = f"shares-{uuid4().hex}"
+        client.create_table(**table_definition(name))
+        yield client, name
+
+
 @pytest.fixture(params=["memory", "dynamodb"])
 def shares(request):
     if request.param == "memory":
-        yield MemoryShares()
-        return
-    with mock_aws():
-        client = boto3.client("dynamodb", region_name="us-east-1")
-        client.create_table(**table_definition("shares"))
-        yield DynamoShares(client, table="shares")
+        return MemoryShares()
+    client, name = request.getfixturevalue("table")
+    return DynamoShares(client, table=name)
 
 
 def enter(shares, owner, wanted, *, tenant="noisy", line=LINE, share=25, now=NOON, until=60.0):
@@ -94,19 +103,17 @@ def test_a_line_that_has_ended_begins_anew(shares):
     assert later.again_after_s[-1] == pytest.approx(1.0)
 
 
-def test_a_delivery_costs_two_calls_and_a_third_where_some_are_turned_away():
+def test_a_delivery_costs_two_calls_and_a_third_where_some_are_turned_away(table):
+    client, name = table
     calls = []
-    with mock_aws():
-        client = boto3.client("dynamodb", region_name="us-east-1")
-        client.create_table(**table_definition("shares"))
-        client.meta.events.register("before-call", lambda model, **_: calls.append(model.name))
-        shares = DynamoShares(client, table="shares")
+    client.meta.events.register("before-call", lambda model, **_: calls.append(model.name))
+    shares = DynamoShares(client, table=name)
 
-        shares.leave(enter(shares, "w1", 10), now=NOON + 1)
-        assert calls == ["UpdateItem"] * 2
+    shares.leave(enter(shares, "w1", 10), now=NOON + 1)
+    assert calls == ["UpdateItem"] * 2
 
-        enter(shares, "w2", 26)
-        assert calls == ["UpdateItem"] * 4
+    enter(shares, "w2", 26)
+    assert calls == ["UpdateItem"] * 4
 
 
 def test_nobody_is_sent_away_for_longer_than_somebody_can_bear(shares):
