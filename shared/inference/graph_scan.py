@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from shared.inference.admission_limits import OPSETS, AdmissionLimits, widest_limits
 from shared.inference.findings import ModelRefusedError
@@ -26,6 +26,14 @@ BITS: Final = (
 """Of one element in memory, by `TensorProto.DataType`; a text is an object of 32 bytes at least."""
 CALLS_DEEP_MAX: Final = 100
 """Functions of a model's own that call each other."""
+
+
+class _Operator(NamedTuple):
+    """What a node calls: an operator, or a function of the model's own."""
+
+    domain: str
+    name: str
+    overload: str
 
 
 @dataclass(slots=True)
@@ -48,7 +56,7 @@ def scan(path: Path, limits: AdmissionLimits | None = None) -> GraphScan:
     model = _read(path)
     walk = _Walk(model, limits)
     opset = {item.domain or "ai.onnx": item.version for item in model.opset_import}
-    _check_domains(walk.operators, own={function.domain for function in model.functions})
+    _check_domains(walk.operators, own={(one.domain, one.name) for one in model.functions})
     _check_opset(opset)
     for location, end_bytes in walk.external.items():
         size_bytes += check_external(path.parent, location, end_bytes)
@@ -57,7 +65,7 @@ def scan(path: Path, limits: AdmissionLimits | None = None) -> GraphScan:
         opset=opset,
         producer=f"{model.producer_name} {model.producer_version}".strip(),
         external_files=tuple(sorted(str(PurePosixPath(location)) for location in walk.external)),
-        operators=frozenset(name for _, name in walk.operators),
+        operators=frozenset(operator.name for operator in walk.operators),
         unranked=frozenset(_unranked(model.graph)),
     )
 
@@ -89,27 +97,30 @@ def _read(path: Path) -> Any:
 
 
 class _Walk:
-    """One pass over every node and stored tensor, those of inner graphs and of functions too."""
+    """One pass over every node, those of inner graphs and of functions too, and every stored tensor."""
 
     def __init__(self, model: Any, limits: AdmissionLimits) -> None:
         self._limits = limits
         self._seen = 0
         self._stored_bytes = 0
-        self.operators: set[tuple[str, str]] = set()
+        self.operators: set[_Operator] = set()
         self.external: dict[str, int] = {}
         """Files with data of tensors, and where the last of it ends."""
         calls = {
-            (function.domain, function.name): self._take(function.node)
+            _Operator(function.domain, function.name, function.overload): self._take(
+                function.node, function.attribute_proto
+            )
             for function in model.functions
         }
         whole = self._take(model.graph.node)
-        self._take_stored(model.graph)
+        for kind, stored in _stored(model):
+            (self._take_tensor if kind == "TensorProto" else self._take_sparse)(stored)
         self._refuse_past(_unfolded(whole, calls), "nodes with its functions unfolded")
 
-    def _take(self, nodes: Any) -> Counter[tuple[str, str]]:
-        """How often each operator is in these nodes and the graphs inside them."""
-        counts: Counter[tuple[str, str]] = Counter()
-        waiting = [(nodes, 0)]
+    def _take(self, nodes: Any, attributes: Any = ()) -> Counter[_Operator]:
+        """How often each operator is in these nodes, in the graphs inside them and in those of attributes."""
+        counts: Counter[_Operator] = Counter()
+        waiting = [(nodes, 0), *((graph.node, 1) for graph in _graphs(attributes))]
         while waiting:
             nodes, depth = waiting.pop()
             self._seen += len(nodes)
@@ -120,33 +131,13 @@ class _Walk:
                     "flatten it before exporting"
                 )
             for node in nodes:
-                counts[node.domain, node.op_type] += 1
-                for attribute in node.attribute:
-                    waiting += [(inner.node, depth + 1) for inner in self._graphs(attribute)]
+                counts[_Operator(node.domain, node.op_type, node.overload)] += 1
+                waiting += [(graph.node, depth + 1) for graph in _graphs(node.attribute)]
         self.operators.update(counts)
         return counts
 
-    def _graphs(self, attribute: Any) -> Iterator[Any]:
-        """The graphs of an attribute; its tensors are taken on the way."""
-        for tensor in (attribute.t, *attribute.tensors):
-            self._take_tensor(tensor)
-        for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
-            self._take_sparse(sparse)
-        for graph in (attribute.g, *attribute.graphs):
-            if graph.node:
-                self._take_stored(graph)
-                yield graph
-
-    def _take_stored(self, graph: Any) -> None:
-        for tensor in graph.initializer:
-            self._take_tensor(tensor)
-        for sparse in graph.sparse_initializer:
-            self._take_sparse(sparse)
-
     def _take_sparse(self, sparse: Any) -> None:
-        """A sparse tensor is held dense when it is loaded."""
-        self._take_tensor(sparse.values)
-        self._take_tensor(sparse.indices)
+        """A sparse tensor is held dense when it is loaded; its parts are stored tensors themselves."""
         self._add_bytes(sparse.dims, sparse.values.data_type)
 
     def _take_tensor(self, tensor: Any) -> None:
@@ -183,19 +174,38 @@ class _Walk:
             )
 
 
-def _unfolded(
-    counts: Counter[tuple[str, str]], calls: Mapping[tuple[str, str], Counter[tuple[str, str]]]
-) -> int:
-    """Nodes once every call of the model's own functions is replaced by what is in it."""
-    sizes: dict[tuple[str, str], int] = {}
-    open_calls: set[tuple[str, str]] = set()
+def _graphs(attributes: Any) -> Iterator[Any]:
+    """The graphs that attributes hold."""
+    for attribute in attributes:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
 
-    def size(name: tuple[str, str]) -> int:
+
+def _stored(model: Any) -> Iterator[tuple[str, Any]]:
+    """Every tensor and sparse tensor of the file, wherever the format has room for one."""
+    waiting = [model]
+    while waiting:
+        for described, value in waiting.pop().ListFields():
+            if described.message_type is None:
+                continue
+            found = (value,) if hasattr(value, "ListFields") else value
+            waiting += found
+            if described.message_type.name in {"TensorProto", "SparseTensorProto"}:
+                yield from ((described.message_type.name, item) for item in found)
+
+
+def _unfolded(counts: Counter[_Operator], calls: Mapping[_Operator, Counter[_Operator]]) -> int:
+    """Nodes once every call of the model's own functions is replaced by what is in it."""
+    sizes: dict[_Operator, int] = {}
+    open_calls: set[_Operator] = set()
+
+    def size(name: _Operator) -> int:
         if name not in calls:
             return 1
         if name in open_calls or len(open_calls) > CALLS_DEEP_MAX:
             raise ModelRefusedError(
-                f"function {name[1]!r} of the model calls itself, or is more than {CALLS_DEEP_MAX} "
+                f"function {name.name!r} of the model calls itself, or is more than {CALLS_DEEP_MAX} "
                 "calls deep; export the model with its functions inlined"
             )
         if name not in sizes:
@@ -214,9 +224,13 @@ def _number(entries: Mapping[str, str], key: str, default: int) -> int:
     return int(text)
 
 
-def _check_domains(operators: set[tuple[str, str]], *, own: set[str]) -> None:
-    known = {"", *OPSETS} | own
-    foreign = sorted(f"{domain}.{name}" for domain, name in operators if domain not in known)
+def _check_domains(operators: set[_Operator], *, own: set[tuple[str, str]]) -> None:
+    known = {"", *OPSETS}
+    foreign = sorted(
+        f"{operator.domain}.{operator.name}"
+        for operator in operators
+        if operator.domain not in known and operator[:2] not in own
+    )
     if foreign:
         raise ModelRefusedError(
             f"the graph uses operators that onnxruntime does not bring: {', '.join(foreign[:5])}; "

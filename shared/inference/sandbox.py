@@ -137,9 +137,11 @@ def _why_it_ended(
     step: dict[str, Any] = next((line for line in reversed(lines) if "step" in line), {})
     doing = str(step.get("step", "starting"))
     if -status in (signal.SIGPROF, signal.SIGXCPU):
+        cpu_s = float(step.get("cpu_s") or limits.wall_s)
+        raised = ", or raise run_s in [<pool>.admission] of pools.toml"
         return (
-            f"{what}: {doing} took more than {float(step.get('cpu_s') or limits.wall_s):g} s of CPU "
-            "time; simplify the model, or raise run_s in [<pool>.admission] of pools.toml"
+            f"{what}: {doing} took more than {cpu_s:.3g} s of CPU time; simplify the model"
+            f"{raised if cpu_s == limits.run_s else ''}"
         )
     said.seek(max(0, said.seek(0, os.SEEK_END) - LAST_WORDS))
     words = said.read().decode(errors="replace").strip().rpartition("\n")[2]

@@ -38,6 +38,9 @@ INTEGERS_BELOW: Final = (100, 2, 1)
 RUN_S: Final = 20.0
 MEASURE_S: Final = 60.0
 """Larger batches are left out once measuring has taken this long."""
+BATCH_CPU_S: Final = 2.0
+BATCH_CPU_ROWS: Final = 8
+"""CPU time of a batch that is run stacked and row by row: so many times that of its rows, and `BATCH_CPU_S`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +73,20 @@ def try_model(
     *,
     seed: int = 0,
     run_s: float | None = None,
-    measuring: Callable[[], object] = lambda: None,
+    steps: Callable[[str, float], object] = lambda _step, _cpu_s: None,
 ) -> Trial:
     """Run the model and measure whether its rows are independent.
 
-    `run_s`: see `run_once`. `measuring`: told between the first run and those that measure.
+    `run_s`: see `run_once`. `steps`: told before each batch, and how much CPU time it may take; 0: any.
     Raises ModelRefusedError for a model that cannot answer one row here.
     """
     rng = np.random.default_rng(seed)
     symbols = {item.name: tuple(item.shape) for item in session.get_inputs()}
     inputs = served.version.graph_inputs
+    began_s = time.process_time()
     recipe, results, failure = run_once(served, rng, run_s=run_s)
-    measuring()
+    row_s = time.process_time() - began_s
+    steps("measuring", 0)
     if recipe is None:
         return Trial(
             ran=False,
@@ -92,7 +97,16 @@ def try_model(
         )
     tolerance, reason = None, _no_batch(inputs)
     if not reason:
-        tolerance, reason = _measure(served, symbols, recipe, rng)
+        tolerance, reason = _measure(
+            served,
+            symbols,
+            recipe,
+            rng,
+            begin=lambda rows: steps(
+                f"running {rows} rows", BATCH_CPU_S + BATCH_CPU_ROWS * rows * row_s
+            ),
+        )
+        steps("measuring", 0)
     return Trial(
         ran=True,
         run_ms=_time_ms(served, random_inputs(inputs, symbols, recipe, rows=1, rng=rng)),
@@ -204,12 +218,18 @@ def _measure(
     symbols: dict[str, tuple[Any, ...]],
     recipe: Recipe,
     rng: np.random.Generator,
+    *,
+    begin: Callable[[int], object],
 ) -> tuple[float | None, str]:
-    """The largest relative difference over all batches, and why the model is not stacked or ""."""
+    """The largest relative difference over all batches, and why the model is not stacked or "".
+
+    `begin`: told of each batch's rows before it is run.
+    """
     worst = 0.0
     ends_s = time.monotonic() + MEASURE_S
     for rows in BATCHES:
         feeds = random_inputs(served.version.graph_inputs, symbols, recipe, rows=rows, rng=rng)
+        begin(rows)
         try:
             stacked = run_trial(served, feeds)
             alone = [

@@ -79,6 +79,7 @@ STATIC = {
     bombs.chain: "more than 20000 nodes; simplify it",
     bombs.nested: "nested deeper than 8",
     bombs.laughs: "more than 20000 nodes with its functions unfolded",
+    bombs.laughs_under_one_name: "more than 20000 nodes with its functions unfolded",
     bombs.calls_itself: "calls itself",
     bombs.sparse: "stand for 38146[0-9]+ MiB",
     bombs.empty_shape: "stand for 38146[0-9]+ MiB",
@@ -91,6 +92,27 @@ STATIC = {
 def test_a_graph_that_unfolds_into_too_much_is_refused_unread(tmp_path, bomb, words):
     with pytest.raises(ModelRefusedError, match=words):
         scan(bombs.save(tmp_path / "model.onnx", bomb), widest_limits())
+
+
+@pytest.mark.parametrize("place", bombs.OUTSIDE, ids=lambda place: place.__name__)
+def test_data_of_a_file_elsewhere_is_found_wherever_the_format_has_room_for_a_tensor(
+    tmp_path, place
+):
+    (tmp_path / "elsewhere").write_bytes(bytes(8))
+    bomb = bombs.save(tmp_path / "model" / "model.onnx", place)
+    os.link(tmp_path / "elsewhere", bomb.parent / "weights.bin")
+
+    with pytest.raises(ModelRefusedError, match=r"'weights\.bin' is a link or has hard links"):
+        scan(bomb)
+
+
+def test_a_domain_of_the_models_own_has_what_the_model_defines_in_it_and_no_more(tmp_path):
+    built = bombs.laughs(levels=0)
+    built.graph.node[0].op_type = "Other"
+    (tmp_path / "model.onnx").write_bytes(built.SerializeToString())
+
+    with pytest.raises(ModelRefusedError, match=r"does not bring: own\.Other;"):
+        scan(tmp_path / "model.onnx")
 
 
 @pytest.mark.parametrize("version", [6, 27])
