@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 from cli.client.errors import InputError, ProtocolError, WaitTimeoutError
-from cli.client.jobs import JobError
+from cli.client.jobs import JobError, parse_error
 from cli.client.metadata import parse_json
 from cli.client.protocol import Call, model_path
 from cli.client.storage import Request
@@ -194,7 +194,7 @@ def _batch(value: Mapping[str, Any]) -> Batch:
             expires_at=str(value.get("expires_at", "")),
             not_before=value.get("not_before"),
             window=value.get("window"),
-            error=None if error is None else JobError(str(error["code"]), str(error["error"])),
+            error=None if error is None else parse_error(error),
             metadata=value.get("metadata") or {},
             retry_of=value.get("retry_of"),
             files=_files(value.get("files") or {}),

@@ -100,6 +100,8 @@ class JobError:
 
     code: str
     error: str
+    field: str | None = None
+    """The member of the request that is at fault."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +220,11 @@ def parse_page(body: bytes) -> JobPage:
     return JobPage(tuple(_job(item) for item in value.get("jobs") or ()), value.get("cursor"))
 
 
+def parse_error(value: Mapping[str, Any]) -> JobError:
+    """The failure on a job's or a batch's page."""
+    return JobError(str(value["code"]), str(value["error"]), value.get("field"))
+
+
 def poll_pause_s(polls_done: int, headers: Mapping[str, str] | None = None) -> float:
     """Seconds until the next look: growing to 5 s with jitter, never before `Retry-After`."""
     bound_s = min(POLL_MAX_S, POLL_FIRST_S * POLL_FACTOR ** min(polls_done, 64))
@@ -247,7 +254,7 @@ def _job(value: Mapping[str, Any]) -> Job:
             started_at=value.get("started_at"),
             finished_at=value.get("finished_at"),
             expires_at=str(value.get("expires_at", "")),
-            error=None if error is None else JobError(str(error["code"]), str(error["error"])),
+            error=None if error is None else parse_error(error),
             metadata=value.get("metadata") or {},
             queue_ms=metrics.get("queue_ms"),
             run_ms=metrics.get("run_ms"),

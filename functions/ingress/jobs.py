@@ -200,6 +200,8 @@ def _answered(answer: Answer, request: HttpRequest) -> Response:
 
 def _failed(failure: JobFailure, request: HttpRequest) -> Response:
     body = {"error": failure.error, "code": failure.code, "request_id": request.request_id}
+    if failure.field is not None:
+        body["field"] = failure.field
     return json_response(body, status=failure.status_code)
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import orjson
+
 from functions.ingress.batches import BatchCalls
 from functions.ingress.jobs import JobCalls
 from functions.ingress.protocol import SHOWN_PATH_LENGTH, ProtocolCalls
 from shared.audit import AUDIT
-from shared.errors import MethodNotAllowedError, NotFoundError, NotSupportedError
+from shared.errors import CallerError, MethodNotAllowedError, NotFoundError, NotSupportedError
 from shared.schema.scopes import ANY, NEEDED, NONE
 
 if TYPE_CHECKING:
@@ -77,12 +79,15 @@ class IngressService:
         Names in addresses are no part of it, and make no dimension of a metric: only what was found is.
         """
         act = None if request.method == _GET[0] else route.act
-        if act is None:
-            return self._call(route, request, parts)
-        facts.audit = {AUDIT: act}
+        if act is not None:
+            facts.audit = {AUDIT: act}
         response = self._call(route, request, parts)
-        if response.about:
+        if act is not None and response.about:
             facts.audit = {AUDIT: act, **response.about, **self._digest(response.about)}
+        if (
+            response.status >= CallerError.status
+        ):  # a job's failure: an answer here, and none of ours
+            facts.code = orjson.loads(response.body)["code"]
         return response
 
     def _digest(self, about: Mapping[str, str]) -> dict[str, str]:

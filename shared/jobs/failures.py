@@ -17,7 +17,9 @@ T = TypeVar("T")
 
 def failure_of(error: LanewayError) -> JobFailure:
     """A typed failure as the row keeps it."""
-    return JobFailure(status_code=error.status, code=error.code, error=error.message)
+    return JobFailure(
+        status_code=error.status, code=error.code, error=error.message, field=error.field
+    )
 
 
 def guarded(worker: Worker, work: Work, step: Callable[[], T]) -> T | LanewayError:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from shared.schema.job import Job, JobError, JobMetrics, JobPage, JobUrls
 
 if TYPE_CHECKING:
-    from shared.results.rows import JobRow
+    from shared.results.rows import JobFailure, JobRow
     from shared.results.store import Page
     from shared.schema.job import JobClass
 
@@ -35,7 +35,7 @@ def job_page(row: JobRow, *, base_url: str) -> Job:
         started_at=None if row.started_at is None else iso_time(row.started_at),
         finished_at=None if row.finished_at is None else iso_time(row.finished_at),
         expires_at=iso_time(row.ttl_at),
-        error=None if failure is None else JobError(error=failure.error, code=failure.code),
+        error=None if failure is None else job_error(failure),
         metadata=dict(row.metadata),
         metrics=_metrics(row),
         retry_of=row.retry_of,
@@ -52,6 +52,11 @@ def job_list(page: Page, *, base_url: str) -> JobPage:
 def iso_time(epoch_s: float) -> str:
     """ISO 8601 in UTC, to the millisecond."""
     return datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="milliseconds")
+
+
+def job_error(failure: JobFailure) -> JobError:
+    """Why a job or a batch failed."""
+    return JobError(error=failure.error, code=failure.code, field=failure.field)
 
 
 def _metrics(row: JobRow) -> JobMetrics:

@@ -144,7 +144,10 @@ def result(value: JobResult) -> Item:
 def failure(value: JobFailure) -> Item:
     """A failure."""
     return _map(
-        status_code=number(value.status_code), code=text(value.code), error=text(value.error)
+        status_code=number(value.status_code),
+        code=text(value.code),
+        error=text(value.error),
+        field=text(value.field),
     )
 
 
@@ -210,7 +213,10 @@ def _read_failure(item: Mapping[str, Any]) -> JobFailure | None:
         return None
     kept = item["failure"]["M"]
     return JobFailure(
-        status_code=int(kept["status_code"]["N"]), code=kept["code"]["S"], error=kept["error"]["S"]
+        status_code=int(kept["status_code"]["N"]),
+        code=kept["code"]["S"],
+        error=kept["error"]["S"],
+        field=_string(kept, "field"),
     )
 
 

@@ -57,6 +57,8 @@ class JobFailure:
     status_code: int
     code: str
     error: str
+    field: str | None = None
+    """The member of the request that is at fault."""
 
 
 class RunFacts(NamedTuple):

@@ -121,6 +121,8 @@ class JobError(JobModel):
 
     error: str
     code: str
+    field: str | None = None
+    """The member of the request that is at fault."""
 
 
 class JobUrls(JobModel):

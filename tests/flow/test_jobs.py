@@ -160,6 +160,33 @@ def test_a_failed_job_has_the_status_and_body_of_the_realtime_failure(service):
     assert (page["status"], page["error"]["code"]) == ("failed", "transform_refused")
 
 
+def test_a_failed_job_names_the_member_at_fault_as_the_realtime_failure_does(service):
+    bad = {"inputs": [{**X, "data": [1.0, float("nan")]}]}
+    # NaN as the protocol's clients write it
+    body = json.dumps({"model": "scale", "input": bad}).encode()
+    accepted = service.request("POST", "/v2/jobs", body=body)
+    service.run_jobs()
+    answer, realtime = result(service, accepted), infer(service, json.dumps(bad).encode())
+    assert answer.json() | {"request_id": ""} == realtime.json() | {"request_id": ""}
+    page = service.request("GET", f"/v2/jobs/{accepted.json()['id']}").json()
+    assert page["error"] == {
+        "error": realtime.json()["error"],
+        "code": "non_finite_input",
+        "field": "inputs[0].data",
+    }
+
+
+def test_the_line_of_a_call_for_a_failed_jobs_result_has_the_failures_code(service, capsys):
+    bad = {"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": [""]}]}
+    accepted = submit(service, model="shout", input=bad)
+    service.run_jobs()
+    capsys.readouterr()
+    result(service, accepted)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    [line] = [line for line in lines if line["message"] == "request"]
+    assert (line["status"], line["code"]) == (400, "transform_refused")
+
+
 def test_a_canceled_job_is_not_run_and_its_result_is_gone(service):
     accepted = submit(service)
     canceled = service.request("POST", f"/v2/jobs/{accepted.json()['id']}/cancel")

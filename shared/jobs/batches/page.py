@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared.jobs.batches.files import ERRORS, MANIFEST, OUTPUT, REFUSED, file_key
-from shared.jobs.page import iso_time
+from shared.jobs.page import iso_time, job_error
 from shared.results.payloads import is_uri
 from shared.schema.batch import Batch, BatchCounts, BatchFile, BatchFiles, BatchPage
-from shared.schema.job import JobError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +32,7 @@ def batch_page(row: BatchRow, *, bucket: str, presign: Callable[[str], str] | No
         expires_at=iso_time(row.ttl_at),
         not_before=iso_time(row.not_before) if row.not_before else None,
         window=row.window or None,
-        error=None if failure is None else JobError(error=failure.error, code=failure.code),
+        error=None if failure is None else job_error(failure),
         metadata=dict(row.metadata),
         retry_of=row.retry_of,
         files=_files(row, bucket, presign),

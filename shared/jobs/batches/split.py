@@ -16,9 +16,9 @@ from shared.jobs.batches.dispatch import begin
 from shared.jobs.batches.facts import tell_nobody
 from shared.jobs.batches.messages import batch_message
 from shared.jobs.batches.window import opens_at
+from shared.jobs.failures import failure_of
 from shared.limits import BATCH_INPUT_BYTES_MAX, MIB
 from shared.results.batches import ChunkRow, Cursor, Held, Leased, Place
-from shared.results.rows import JobFailure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -82,7 +82,7 @@ def split_batch(
             if not isinstance(error, _REFUSALS):
                 worker.batches.release(key, fence=found.row.fence, due_at=now)
                 raise
-            failure = JobFailure(status_code=error.status, code=error.code, error=error.message)
+            failure = failure_of(error)
             now = worker.clock()
             if worker.batches.end(key, status="failed", failure=failure, now=now):
                 row = replace(found.row, status="failed", failure=failure, finished_at=now)
