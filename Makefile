@@ -20,6 +20,12 @@ SETUP := $(VENV)/.stamp-packages $(BIN)/cdk node_modules/.stamp $(EMULATOR)/.sta
 export JSII_RUNTIME_PACKAGE_CACHE_ROOT := $(CURDIR)/$(VENV)/jsii
 export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
 export CDK_DISABLE_CLI_TELEMETRY := true
+# Packages are fetched with the certificates that this machine trusts, where it has a list of them: behind a
+# company's proxy only those are right. Without a list, uv and Node go by the ones that they bring.
+ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem),)
+export UV_SYSTEM_CERTS ?= true
+export NODE_USE_SYSTEM_CA ?= 1
+endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
