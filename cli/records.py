@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.audit import ACTS, AUDIT, BEGUN, DENIED, DENIED_STATUSES, OK
+from shared.principal import principal_of_arn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -118,9 +119,17 @@ def _refused_by_gateway(line: Mapping[str, Any], time: str) -> Record | None:
     if line[_BY_GATEWAY] != "-" or status not in {str(known) for known in DENIED_STATUSES}:
         return None
     words = {"401": "unauthorized", "403": "forbidden", "429": "throttled"}
-    return Record(
-        time=time, act=DENIED, **_named({**line, "outcome": words[status], "principal": ""})
-    )
+    told = {**line, "outcome": words[status], "principal": "", **_signer(line)}
+    return Record(time=time, act=DENIED, **_named(told))
+
+
+def _signer(line: Mapping[str, Any]) -> dict[str, str]:
+    """Who signed a call that AWS IAM then refused; nobody else is known by name to the gateway."""
+    arn = str(line.get("iam_caller", ""))
+    if not arn.startswith("arn:"):
+        return {}
+    caller = principal_of_arn(arn)
+    return {"principal": caller.name, "tenant": caller.tenant}
 
 
 def _chunk(line: Mapping[str, Any]) -> dict[str, Any]:

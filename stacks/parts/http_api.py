@@ -32,7 +32,6 @@ ACCESS_LOG: Final = {
     "ip": "$context.identity.sourceIp",
     "method": "$context.httpMethod",
     "route": "$context.routeKey",
-    "path": "$context.path",
     "status": "$context.status",
     "response_bytes": "$context.responseLength",
     "latency_ms": "$context.responseLatency",
@@ -45,7 +44,7 @@ ACCESS_LOG: Final = {
     "principal": "$context.authorizer.principal",
     "iam_caller": "$context.identity.userArn",
 }
-"""One JSON line a request; never a key, a header or a body."""
+"""One JSON line a request; never a key, a header, a body, or an address as it was called: people put things there."""
 
 
 def credential_authorizer(stage: Stage, function: lambda_.IFunction) -> HttpLambdaAuthorizer:
@@ -164,6 +163,8 @@ def _cors(stage: Stage) -> apigw.CorsPreflightOptions | None:
             "inference-header-content-length",
             "location",
             "preference-applied",
+            "ratelimit",
+            "ratelimit-policy",
             "retry-after",
         ],
         max_age=Duration.hours(1),

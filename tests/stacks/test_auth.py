@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -143,6 +144,10 @@ def test_both_apis_are_throttled_logged_and_watched(made) -> None:
         assert stage["DefaultRouteSettings"]["ThrottlingRateLimit"] == DEV.throttle_rate_per_s
         logged = json.loads(stage["AccessLogSettings"]["Format"])
         assert {"principal", "tenant", "iam_caller"} <= logged.keys()
+        written = set(logged.values())  # a path holds what a caller chose to put there
+        assert not {
+            name for name in written if re.search("path|query|header|body", name, re.IGNORECASE)
+        }
     alarms = {alarm["AlarmName"] for alarm in several.properties("AWS::CloudWatch::Alarm")}
     assert {"laneway-dev-gateway-5xx", "laneway-dev-gateway-signed-5xx"} <= alarms
 

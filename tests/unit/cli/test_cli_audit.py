@@ -209,6 +209,19 @@ def test_the_authorizers_refusal_and_the_gateways_are_one_record_with_what_both_
     assert (one.outcome, one.route, one.status) == ("unknown_key", "$default", "403")
 
 
+def test_a_signed_call_that_iam_refuses_is_recorded_with_who_signed_it():
+    session = "arn:aws:sts::111122223333:assumed-role/reader/session-1"
+    refused = {**REFUSED, "status": "403", "iam_caller": session}
+
+    told = read_record(json.dumps(refused), 0, stage="dev")
+
+    assert (told.act, told.outcome) == ("denied", "forbidden")
+    assert told.principal == "iam:arn:aws:sts::111122223333:assumed-role/reader"
+    assert told.tenant == "iam.111122223333.role.reader"
+    unsigned = read_record(json.dumps({**refused, "iam_caller": "-"}), 0, stage="dev")
+    assert (unsigned.principal, unsigned.tenant) == ("", "")
+
+
 def test_an_act_that_ended_is_one_record_and_one_that_took_long_is_two():
     begun = record(0, act="erase", outcome="begun")
 
