@@ -1,8 +1,8 @@
-"""The worker `python -m gpu_workers` over RabbitMQ, results in memory: what the peers of a broker do.
+"""The worker `python -m gpu_workers` over RabbitMQ, with its rows in memory: what the peers of a broker do.
 
 Arguments: the model, its version, intra-op threads, the broker's URL, a queue, its prefetch (0: as the
 worker sets it) and how many jobs were submitted: `j0`, `j1`, ... whose rows are made here, since the table is
-in this process's memory.
+in this process's memory, or is the one in DynamoDB that `BENCH_TABLE` names.
 All else is the worker's own, but for the count of its jobs.
 """
 
@@ -16,12 +16,13 @@ import sys
 import threading
 from pathlib import Path
 
-from tally import count
+from tally import count, count_call
 
 from gpu_workers.assembly import prefetch as default_prefetch
 from gpu_workers.core import Core
 from gpu_workers.telemetry import WorkerTelemetry
 from gpu_workers.worker import GpuWorker
+from shared.aws import make_client
 from shared.catalog import parse_catalog
 from shared.inference.loading import open_sessions
 from shared.inference.warming import warm_up
@@ -33,6 +34,7 @@ from shared.jobs.submit import Jobs
 from shared.jobs.work import Worker
 from shared.queues.rabbitmq import AmqpSettings, RabbitBroker
 from shared.repository import compile_catalog, read_repository
+from shared.results.dynamodb import DynamoJobStore
 from shared.results.memory import MemoryJobStore
 from shared.results.payloads import MemoryPayloadStore
 from shared.results.store import JobKey
@@ -45,6 +47,8 @@ name, version, threads, url, queue_name, prefetch, submitted = sys.argv[1:]
 ROOT = Path(__file__).parents[2]
 QUEUE = "async"
 LEASE_S = 60.0
+STORE_THREADS = 24
+"""Calls of the table at the same time, as the worker's own setting has it."""
 
 
 class Telemetry(WorkerTelemetry):
@@ -98,10 +102,22 @@ def submit(worker):
         worker.store.create(row)
 
 
+def open_store():
+    """The store of jobs, and threads for calls at the same time: in memory nothing waits."""
+    table = os.environ.get("BENCH_TABLE")
+    if table is None:
+        return MemoryJobStore(clock=system_clock), Parallel(threads=1)
+    client = make_client("dynamodb")
+    client.meta.events.register("before-call", count_call)
+    store = DynamoJobStore(client, table=table, clock=system_clock)
+    return store, Parallel(threads=STORE_THREADS)
+
+
 def assemble(catalog, model, queue):
+    store, parallel = open_store()
     common = {
         "catalog": catalog,
-        "store": MemoryJobStore(clock=system_clock),
+        "store": store,
         "payloads": MemoryPayloadStore(),
         "queues": {(model.pool, QUEUE): queue},
         "rules": JobRules.of(JobSettings(stage="bench", bucket="memory")),
@@ -118,7 +134,7 @@ def assemble(catalog, model, queue):
         ),
         jobs=Jobs(**common),
         validate=load_validators(catalog.validators).inference_request,
-        parallel=Parallel(threads=1),  # the stores never wait
+        parallel=parallel,
         reporter=Telemetry(model.pool),
         **common,
     )

@@ -3,7 +3,9 @@
 Each process is one that a user would start; what it has done is counted by itself. Rates are taken
 while the queue is full and everything is warm, and the bars are on the time for a job, the inverse of
 jobs/s. Our queue is a quorum queue, as it always is; the peers' are the durable classic queues of their
-defaults, which ask less of the broker.
+defaults, which ask less of the broker. Q3 is taken once more with the results of all sides in one table
+of the embedded AWS: no bar is on that, since the emulator sets the pace, but the calls a job costs are
+those of DynamoDB.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from benchmarks.harness.children import Child, Sample, run_child
 from benchmarks.harness.clients import keep_asking
 from benchmarks.harness.events import one_row_request
 from benchmarks.harness.figure import Effort, Figure
+from benchmarks.harness.one_table import running_table
 from benchmarks.harness.packages import (
     BUILD,
     EMBEDDING,
@@ -58,6 +61,8 @@ _QUICK_BLOCK_S = 0.1
 _QUICK_SHARE = 6
 _OURS_MORE = 3
 """So many more jobs are queued for ours, whose rate would else be taken in a second."""
+_TABLED_JOBS = 3_000
+"""Our rows are made through the emulator, one after the other."""
 _ROUNDS_SHARE = 3
 _CELERY = ("-m", "celery", "-A", "app", "worker", "--pool", "solo", "--loglevel", "WARNING")
 _CELERY_QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
@@ -89,10 +94,40 @@ def measure_jobs(effort: Effort) -> list[Figure]:
             "dramatiq": partial(bench.dramatiq, TABULAR, amount),
         }
         taken = _in_turn(ways, amount.rounds)
+        tabled = _in_one_table(bench, _amount(effort, jobs=_TABLED_JOBS, seconds=4))
     return [
-        _against(f"Q3.{peer}", taken["ours"], taken[peer], dropped=taken["dropped"])
+        _against(
+            f"Q3.{peer}",
+            taken["ours"],
+            taken[peer],
+            more={
+                "x of dropped jobs": paired_ratio(_us(taken["dropped"]), _us(taken[peer])),
+                **_tabled_parts(tabled["ours"], tabled[peer]),
+            },
+        )
         for peer in ("celery", "dramatiq")
     ]
+
+
+def _in_one_table(bench: _Bench, amount: Amount) -> dict[str, list[Worked]]:
+    """The same with the results of each in a table of the embedded AWS."""
+    with running_table() as table:
+        bench = replace(bench, told=table)
+        ways = {
+            "ours": partial(bench.ours, TABULAR, amount),
+            "celery": partial(bench.celery, TABULAR, amount),
+            "dramatiq": partial(bench.dramatiq, TABULAR, amount),
+        }
+        return _in_turn(ways, 1)
+
+
+def _tabled_parts(ours: list[Worked], peer: list[Worked]) -> dict[str, Spread]:
+    return {
+        "ours/s in a table": _rate(ours),
+        "peer/s in a table": _rate(peer),
+        "our calls a job": spread([item.calls_per_job for item in ours]),
+        "peer's calls a job": spread([item.calls_per_job for item in peer]),
+    }
 
 
 def measure_rows(effort: Effort) -> list[Figure]:
@@ -122,12 +157,16 @@ def measure_serving(effort: Effort) -> list[Figure]:
     return [figure]
 
 
+@dataclass(frozen=True)
 class _Bench:
-    """A broker, and what works on it."""
+    """A broker, and what works on it.
 
-    def __init__(self, broker: PrivateBroker) -> None:
-        self._url = broker.url
-        self._session = os.getsid(broker.pid)
+    `beside`: sessions of what serves the workers; `told`: variables that all of them are given.
+    """
+
+    url: str
+    beside: Sequence[int]
+    told: Mapping[str, str] = field(default_factory=dict)
 
     def ours(
         self, model: BenchModel, amount: Amount, *, dropped: bool = False, prefetch: int = 0
@@ -136,7 +175,7 @@ class _Bench:
 
         `prefetch` 0: as the worker sets it.
         """
-        with RabbitBroker(AmqpSettings(url=self._url)) as broker:
+        with RabbitBroker(AmqpSettings(url=self.url)) as broker:
             broker.declare([_PIKA_QUEUE])
         request = one_row_request(model.name)
         submission = {"schema_version": 1, "model": model.name, "input": request}
@@ -145,13 +184,14 @@ class _Bench:
         self._send(bodies)
         consumer = ROOT / "benchmarks" / "children" / "consumer.py"
         rows = 0 if dropped else amount.jobs
-        arguments = (consumer, model.name, model.version, 1, self._url, _PIKA_QUEUE, prefetch, rows)
+        arguments = (consumer, model.name, model.version, 1, self.url, _PIKA_QUEUE, prefetch, rows)
         folders = (
             ROOT,
             ROOT / "benchmarks" / "peers" / "common",
             Path(sysconfig.get_path("purelib")),
         )
-        program = Program([str(argument) for argument in arguments], folders, _request(model))
+        told = {**_request(model), **self.told}
+        program = Program([str(argument) for argument in arguments], folders, told)
         return self._worked(program, amount, _PIKA_QUEUE)
 
     def celery(self, model: BenchModel, amount: Amount) -> Worked:
@@ -170,7 +210,8 @@ class _Bench:
         folders = peer_package(peer, model).folders
         told = {
             **_request(model),
-            "BENCH_AMQP_URL": self._url,
+            **self.told,
+            "BENCH_AMQP_URL": self.url,
             "BENCH_PREFETCH": str(PREFETCH),
             "dramatiq_queue_prefetch": str(PREFETCH),
         }
@@ -179,7 +220,7 @@ class _Bench:
 
     def _worked(self, program: Program, amount: Amount, queue: str) -> Worked:
         try:
-            with running(program, beside=[self._session]) as process:
+            with running(program, beside=self.beside) as process:
                 return process.throughput(
                     warm=amount.jobs // 10, until=amount.jobs * 9 // 10, seconds=amount.seconds
                 )
@@ -196,7 +237,7 @@ class _Bench:
 
     @contextlib.contextmanager
     def _channel(self) -> Iterator[pika.adapters.blocking_connection.BlockingChannel]:
-        connection = pika.BlockingConnection(pika.URLParameters(self._url))
+        connection = pika.BlockingConnection(pika.URLParameters(self.url))
         try:
             yield connection.channel()
         finally:
@@ -210,7 +251,7 @@ def _broker() -> Iterator[_Bench]:
     folder = Path(tempfile.mkdtemp(prefix="bench-rabbitmq-"))
     try:
         with PrivateBroker(folder) as broker:
-            yield _Bench(broker)
+            yield _Bench(broker.url, beside=[os.getsid(broker.pid)])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -253,7 +294,7 @@ def _in_turn(ways: Mapping[str, Callable[[], Worked]], rounds: int) -> dict[str,
 
 
 def _against(
-    key: str, ours: list[Worked], peer: list[Worked], *, dropped: list[Worked] | None = None
+    key: str, ours: list[Worked], peer: list[Worked], *, more: Mapping[str, Spread] | None = None
 ) -> Figure:
     parts = {
         "ours/s": _rate(ours),
@@ -261,9 +302,8 @@ def _against(
         "CPU time x": paired_ratio(_cpu_us(ours), _cpu_us(peer)),
         "ours CPU us": spread(_cpu_us(ours)),
         "peer CPU us": spread(_cpu_us(peer)),
+        **(more or {}),
     }
-    if dropped:
-        parts["x of dropped jobs"] = paired_ratio(_us(dropped), _us(peer))
     return Figure(
         key=key,
         value=paired_ratio(_us(ours), _us(peer)),

@@ -43,6 +43,8 @@ class Worked:
     seconds: float
     cpu_s: float
     foreign_s: float
+    calls: int = 0
+    """Of AWS, where it counts them."""
 
     @property
     def per_job_us(self) -> float:
@@ -53,6 +55,11 @@ class Worked:
     def cpu_per_job_us(self) -> float:
         """Microseconds of CPU time that its processes took for a job."""
         return self.cpu_s / self.jobs * 1e6
+
+    @property
+    def calls_per_job(self) -> float:
+        """Calls of AWS for a job."""
+        return self.calls / self.jobs
 
     @property
     def noisy(self) -> bool:
@@ -140,11 +147,16 @@ class Running:
 
     def done(self) -> int:
         """Jobs so far, of all its processes."""
-        return sum(
-            struct.unpack("<q", path.read_bytes())[0]
+        return self._counted()[0]
+
+    def _counted(self) -> tuple[int, int]:
+        """Jobs and calls of AWS so far, of all its processes."""
+        told = [
+            struct.unpack("<qq", content)
             for path in self._tally.iterdir()
-            if path.stat().st_size
-        )
+            if (content := path.read_bytes())
+        ]
+        return sum(jobs for jobs, _ in told), sum(calls for _, calls in told)
 
     def wait(
         self, condition: Callable[[], bool], *, what: str, timeout_s: float = START_S_MAX
@@ -166,13 +178,15 @@ class Running:
         done = done or self.done
         self.wait(lambda: done() >= warm, what=f"{warm} jobs are done")
         first, began, before = done(), time.monotonic(), self._used()
+        calls = self._counted()[1]
         self.wait(
             lambda: done() >= until or time.monotonic() > began + seconds,
             what=f"{until} jobs are done",
         )
         last, took, after = done(), time.monotonic() - began, self._used()
+        calls = self._counted()[1] - calls
         own_s, all_s, known_s = (late - early for early, late in zip(before, after, strict=True))
-        return Worked(last - first, took, own_s, max(0.0, all_s - known_s))
+        return Worked(last - first, took, own_s, max(0.0, all_s - known_s), calls)
 
     def _used(self) -> tuple[float, float, float]:
         """CPU seconds so far: of its processes, of the machine, and of all the processes that we know."""

@@ -1,4 +1,4 @@
-"""Jobs by Celery over RabbitMQ: acknowledged after the work, lost with no worker, results in memory.
+"""Jobs by Celery over RabbitMQ: acknowledged after the work, lost with no worker.
 
     celery -A app worker     works
     python app.py COUNT      sends so many jobs
@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from celery import Celery, Task
 from celery.signals import worker_process_init, worker_ready
@@ -22,29 +23,39 @@ app.conf.update(
     task_default_delivery_mode="persistent",
     task_default_queue="bench-celery",
     task_default_queue_type=os.environ.get("BENCH_CELERY_QUEUE", "classic"),
-    task_ignore_result=True,  # the result is kept in this process's memory
+    task_ignore_result=True,  # `keeping` keeps it
     task_reject_on_worker_lost=True,
     worker_enable_remote_control=False,
     worker_prefetch_multiplier=int(os.environ.get("BENCH_PREFETCH", "64")),
     worker_send_task_events=False,
 )
-results: dict[str, str] = {}
+
+
+_loaded: dict[str, Any] = {}
 
 
 @app.task(name="infer", bind=True)
 def infer(self: Task[..., None], body: str) -> None:
-    from model import infer as run  # noqa: PLC0415  the sender needs no model
-    from tally import count  # noqa: PLC0415  as above
-    from wire import InferenceRequest  # noqa: PLC0415  as above
-
-    results[self.request.id] = run(InferenceRequest.model_validate_json(body)).model_dump_json()
-    count()
+    request = _loaded["request"].model_validate_json(body)
+    _loaded["keep"](self.request.id, _loaded["run"](request).model_dump_json())
+    _loaded["count"]()
 
 
 @worker_process_init.connect
 @worker_ready.connect
 def _load(**_: object) -> None:
-    import model  # noqa: F401, PLC0415  made before the first job, in the process that runs it
+    """Before the first job, in the process that runs it."""
+    import keeping  # noqa: PLC0415  the sender needs none of these
+    import model  # noqa: PLC0415  as above
+    import tally  # noqa: PLC0415  as above
+    import wire  # noqa: PLC0415  as above
+
+    _loaded.update(
+        run=model.infer,
+        request=wire.InferenceRequest,
+        keep=keeping.keeper(),
+        count=tally.count,
+    )
 
 
 def send(count: int) -> None:

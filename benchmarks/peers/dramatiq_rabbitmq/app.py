@@ -1,4 +1,4 @@
-"""Jobs by dramatiq over RabbitMQ: acknowledged after the work, durable, results in memory.
+"""Jobs by dramatiq over RabbitMQ: acknowledged after the work, durable.
 
     dramatiq app             works
     python app.py COUNT      sends so many jobs
@@ -8,6 +8,7 @@ The request's JSON is the actor's argument.
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -18,23 +19,29 @@ from dramatiq.brokers.rabbitmq import RabbitmqBroker
 
 broker = RabbitmqBroker(url=os.environ["BENCH_AMQP_URL"], confirm_delivery=False)
 dramatiq.set_broker(broker)
-results: dict[int, str] = {}
+numbers = itertools.count()
 _loaded: dict[str, Any] = {}
 
 
 @dramatiq.actor(actor_name="infer", queue_name="bench-dramatiq", max_retries=3)
 def infer(body: str) -> None:
-    run, request, count = _loaded["run"], _loaded["request"], _loaded["count"]
-    results[len(results)] = run(request.model_validate_json(body)).model_dump_json()
-    count()
+    request = _loaded["request"].model_validate_json(body)
+    _loaded["keep"](f"d{next(numbers)}", _loaded["run"](request).model_dump_json())
+    _loaded["count"]()
 
 
 def load() -> None:
-    import model  # noqa: PLC0415  the sender needs no model
+    import keeping  # noqa: PLC0415  the sender needs none of these
+    import model  # noqa: PLC0415  as above
     import tally  # noqa: PLC0415  as above
     import wire  # noqa: PLC0415  as above
 
-    _loaded.update(run=model.infer, request=wire.InferenceRequest, count=tally.count)
+    _loaded.update(
+        run=model.infer,
+        request=wire.InferenceRequest,
+        keep=keeping.keeper(),
+        count=tally.count,
+    )
 
 
 def send(count: int) -> None:
