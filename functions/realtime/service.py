@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from shared.catalog import Catalog, ModelVersion
+    from shared.catalog import Catalog, Model, ModelVersion
     from shared.inference.pipeline import ServedModel
     from shared.limiting.gate import Gate
     from shared.schema.request import InferenceRequest
@@ -72,7 +72,11 @@ def make_handler(
         telemetry.logger.error("model not loaded", extra={"model": name, "reason": reason})
 
     ingress = settings.ingress_function
-    gate = gate or open_gate(usage_table=settings.usage_table, tenant_limits=settings.tenant_limits)
+    gate = gate or open_gate(
+        usage_table=settings.usage_table,
+        tenant_limits=settings.tenant_limits,
+        tenants_table=settings.tenants_table,
+    )
 
     def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         question = event.get(PROBE)
@@ -127,9 +131,7 @@ class RealtimeService:
             budget_bytes=self._budget_bytes,
             threads=max(1, memory_mib // LAMBDA_MEMORY_MIB_PER_VCPU),
         )
-        self._routes = {
-            route: model for model in catalog.models.values() for route in infer_routes(model.name)
-        }
+        self._targets = _targets(catalog)
         self._records = {
             version.folder: _record(version)
             for model in catalog.models.values()
@@ -142,13 +144,15 @@ class RealtimeService:
         # On the monotonic clock: when a run must end so that the answer still gets out.
         left_ms = min(request.remaining_ms - self._margin_ms, self._run_ms)
         deadline_s = time.monotonic() + left_ms / 1000
-        model = self._routes.get(request.route_key)
-        if model is None:
+        target = self._targets.get(request.route_key)
+        if target is None:
             raise ModelNotFoundError(f"this pool has no model for {request.route_key!r}")
+        model, version = target
         if INFERENCE not in request.principal.scopes:
             request.principal.require(INFERENCE, model.name)
         facts.model = model.name
-        version = model.version(request.path_parameters.get("version"))
+        if version is None:
+            version = model.version(request.path_parameters.get("version"))
         facts.version = version.version
         facts.audit = self._records[version.folder]
         served = self._sessions.get(model.name, version.version)
@@ -180,7 +184,7 @@ class RealtimeService:
             body, tail = parse_json(request.body), NO_TAIL
             plain = served.plain.answer(body, deadline_s) if served.plain else None
             if plain is not None:
-                return plain.body, (), plain.model_ms
+                return plain[0], (), plain[1]
             asked = self._validate(body)
         else:
             frame = open_body(request.body, content_encoding=encoding, header_length=header_length)
@@ -240,6 +244,16 @@ class RealtimeService:
             for version, total_bytes in zip(versions, sums, strict=True)
             if total_bytes <= self._budget_bytes
         ]
+
+
+def _targets(catalog: Catalog) -> dict[str, tuple[Model, ModelVersion | None]]:
+    """What each route asks for; no version: the request names it."""
+    found: dict[str, tuple[Model, ModelVersion | None]] = {}
+    for model in catalog.models.values():
+        of_default, of_any = infer_routes(model.name)
+        found[of_default] = model, model.versions.get(model.default_version)
+        found[of_any] = model, None
+    return found
 
 
 def _record(version: ModelVersion) -> dict[str, str]:

@@ -10,7 +10,7 @@ property test compares them.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -31,14 +31,6 @@ TENSOR_MEMBERS: Final = 4
 """name, datatype, shape, data."""
 MEMBERS_WITH_ID: Final = 2
 """id, inputs."""
-
-
-class PlainAnswer(NamedTuple):
-    """An answer whose outputs are all JSON."""
-
-    body: bytes
-    model_ms: float
-    """Time in `session.run`."""
 
 
 def plain_shape(tensor: Any, name: str, datatype: str) -> tuple[int, ...] | None:
@@ -84,8 +76,10 @@ class Plain:
             want.numeric for want in wanted
         )
 
-    def answer(self, body: Any, deadline_s: float) -> PlainAnswer | None:
-        """The answer to a parsed body; None where it has to go the ordinary way.
+    def answer(self, body: Any, deadline_s: float) -> tuple[bytes, float] | None:
+        """The answer's body and the milliseconds that the model ran; None: it has to go the ordinary way.
+
+        `body`: the request's, parsed.
 
         Raises what `ModelSession.run` raises, and TooLargeError. `deadline_s`: on the clock of `time.monotonic`.
         """
@@ -112,7 +106,7 @@ class Plain:
         written = b"".join(text)
         if written.find(b"null") >= 0:  # NaN or an infinity, as orjson writes them
             return None
-        return PlainAnswer(written, model_ms)
+        return written, model_ms
 
     def _feeds(self, tensors: Any) -> dict[str, NDArray[Any]] | None:
         if tensors.__class__ is not list or len(tensors) != len(self._codecs):
