@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cli.output import CommandError
 from cli.profile.runtime_api import RuntimeApi
+from shared.inference import NO_TELEMETRY
 from shared.limits import LAMBDA_MEMORY_MIB_PER_VCPU
 from shared.settings import RealtimeSettings
 
@@ -80,17 +81,27 @@ def unpack(models: Path, model: str, folder: Path) -> tuple[Path, Path]:
     return Path(found["task"]), Path(found["python"])
 
 
-def live(
-    target: Target, *, threads: int, seconds: float, form: Path | None = None
-) -> dict[str, Any]:
-    """What `child.py` reports of one process; `form`: a model file to open in place of the package's."""
-    return _child(target, threads, f"{seconds}", form)
-
-
-def make_form(target: Target, path: Path) -> int:
-    """Write the offline-optimised form of the model; gives its bytes."""
-    size_bytes: int = _child(target, 1, "make", path)["size_bytes"]
-    return size_bytes
+def live(target: Target, *, threads: int, seconds: float) -> dict[str, Any]:
+    """What `child.py` reports of one process."""
+    reading, writing = os.pipe()
+    arguments = [str(writing), str(time.monotonic_ns()), f"{target.task}:{target.python}"]
+    arguments += [target.model, target.version, str(threads), str(target.request), str(seconds)]
+    process = subprocess.Popen(
+        [*_interpreter(), str(CHILD), *arguments],
+        pass_fds=(writing,),
+        env=_environment(target, threads * LAMBDA_MEMORY_MIB_PER_VCPU),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    os.close(writing)
+    with os.fdopen(reading, "rb") as stream:
+        told = stream.read()
+    _, errors = process.communicate(timeout=TIMEOUT_S)
+    if process.returncode or not told:
+        last = (errors.decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
+        raise CommandError(f"model {target.model!r} cannot be profiled: {last}")
+    report: dict[str, Any] = marshal.loads(told)  # noqa: S302  written by our own child
+    return report
 
 
 def cold_start(target: Target, event: bytes, *, memory_mib: int) -> ColdStart:
@@ -123,28 +134,6 @@ def _listen(api: RuntimeApi, process: subprocess.Popen[bytes]) -> Told:
 def has_runtime_client() -> bool:
     """Whether AWS's runtime client is installed here; its wheels are for Linux."""
     return all(find_spec(package) is not None for package in CLIENT_PACKAGES)
-
-
-def _child(target: Target, threads: int, seconds: str, form: Path | None) -> dict[str, Any]:
-    reading, writing = os.pipe()
-    arguments = [str(writing), str(time.monotonic_ns()), f"{target.task}:{target.python}"]
-    arguments += [target.model, target.version, str(threads), str(target.request), seconds]
-    process = subprocess.Popen(
-        [*_interpreter(), str(CHILD), *arguments, str(form or "")],
-        pass_fds=(writing,),
-        env=_environment(target, threads * LAMBDA_MEMORY_MIB_PER_VCPU),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    os.close(writing)
-    with os.fdopen(reading, "rb") as stream:
-        told = stream.read()
-    _, errors = process.communicate(timeout=TIMEOUT_S)
-    if process.returncode or not told:
-        last = (errors.decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
-        raise CommandError(f"model {target.model!r} cannot be profiled: {last}")
-    report: dict[str, Any] = marshal.loads(told)  # noqa: S302  written by our own child
-    return report
 
 
 @contextmanager
@@ -202,5 +191,6 @@ def _environment(target: Target, memory_mib: int) -> dict[str, str]:
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",
+        **NO_TELEMETRY,  # `child.py` imports onnxruntime before anything of ours
         **RealtimeSettings(stage="profile", pool=target.pool).to_env(),
     }
