@@ -131,11 +131,15 @@ def serve(
     The request's id is the gateway's, which its access log has too. `gate` None: nothing is limited.
     """
     facts = RequestFacts(event["requestContext"]["requestId"], time.perf_counter_ns())
+    standing = None
     try:
         principal = principal_of(event)
         facts.tenant, facts.principal = principal.tenant, principal.name
-        standing = None
-        if gate is not None and gate.known[principal.limits] is not None:
+        if (
+            gate is not None
+            and gate.known[principal.limits] is not None
+            and principal is not NOBODY  # or whoever sends no proof could use up a tenant's calls
+        ):
             # Before the body is read: a refused call costs as little as can be.
             standing = gate.admit(principal.tenant, principal.limits, _body_bytes(event))
         request = read_request(event, context.get_remaining_time_in_millis(), principal)
@@ -146,6 +150,8 @@ def serve(
         answered = write_response(response)
     except Exception as error:  # noqa: BLE001 - the last stop: what is not ours is a defect, answered 500
         response = _failed(error, facts, context, telemetry)
+        if standing is not None:
+            response = response._replace(headers={**standing.fields(), **response.headers})
         answered = write_response(response)
     facts.status, facts.response_bytes = response.status, len(response.body)
     telemetry.request(facts, context)

@@ -29,7 +29,10 @@ DEFAULT_SCOPES: Final = f"{INFER} {SUBMIT} {READ}"
 DEFAULT_TENANT: Final = "default"
 TENANT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 """A tenant is a part of keys, prefixes and names: it must not hold what separates them there."""
+LOOK_UP: Final = "?"
+"""In the place of a tenant's limits, of a caller who came by no authorizer of ours: its row was not read."""
 _SCOPE: Final = re.compile(rf"({'|'.join(SCOPES)})(:[a-z0-9][a-z0-9-]*)?")
+_HASHED: Final = "sha256-"
 _DIGEST: Final = "verdict"
 _KEPT_MAX: Final = 1000
 """Verdicts that are kept; more callers than that at once start the collection anew."""
@@ -46,7 +49,7 @@ class Principal:
     scopes: frozenset[str]
     """As granted, `admin` beside the scopes that it includes."""
     limits: str = field(default="", compare=False)
-    """The tenant's own limits as compact JSON; empty: the stage's."""
+    """The tenant's own limits as compact JSON; empty: the stage's; `LOOK_UP`: nobody has read them."""
     expires_at: float | None = field(default=None, compare=False)
     """Seconds since 1970 from which the proof is no longer one, however long a verdict is kept."""
 
@@ -197,15 +200,19 @@ def principal_of_arn(arn: str) -> Principal:
     if kind == "assumed-role":
         role = rest.partition("/")[0]
         name = f"iam:{arn.removesuffix(resource)}{kind}/{role}"
-        return Principal(_iam_tenant(account, "role", role), name, read_scopes(DEFAULT_SCOPES))
+        return _signer(_iam_tenant(account, "role", role), name)
     # A path is no part of a user's identity, and names are unique in an account whatever it is.
     tenant = _iam_tenant(account, kind, rest.rpartition("/")[2])
-    return Principal(tenant, f"iam:{arn}", read_scopes(DEFAULT_SCOPES))
+    return _signer(tenant, f"iam:{arn}")
+
+
+def _signer(tenant: str, name: str) -> Principal:
+    return Principal(tenant, name, read_scopes(DEFAULT_SCOPES), LOOK_UP)
 
 
 def _iam_tenant(account: str, kind: str, name: str) -> str:
     tenant = ".".join(("iam", account, kind, name) if name else ("iam", account, kind))
-    if TENANT.fullmatch(tenant):
+    if TENANT.fullmatch(tenant) and not name.startswith(_HASHED):
         return tenant
     digest = hashlib.sha256(name.encode()).hexdigest()[:32]
-    return f"iam.{account}.{kind}.sha256-{digest}"
+    return f"iam.{account}.{kind}.{_HASHED}{digest}"

@@ -25,7 +25,7 @@ from stacks.parts.function import LanewayFunction, control_layer, with_plugins_o
 from stacks.parts.http_api import LanewayHttpApi, credential_authorizer
 from stacks.parts.job_acceptance import allow_accepting_jobs
 from stacks.parts.job_resources import JobResources
-from stacks.parts.limits import allow_counting, allow_reading_limits
+from stacks.parts.limits import allow_counting, allow_reading_limits, looked_up_in
 from stacks.parts.permissions import allow
 
 if TYPE_CHECKING:
@@ -154,6 +154,7 @@ def _ingress(
         },
         usage_table=names.usage_table(stage.name),
         tenant_limits=write_limits(stage.tenant_limits),
+        tenants_table=looked_up_in(stage),
     )
     part = LanewayFunction(
         stack,
@@ -177,6 +178,8 @@ def _ingress(
     )
     allow_accepting_jobs(part, resources)
     allow_counting(part, stack, stage.name)
+    if looked_up_in(stage):
+        allow_reading_limits(part, stack, stage.name)
     return part
 
 

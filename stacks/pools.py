@@ -15,7 +15,7 @@ from shared.schema.tenants import write_limits
 from shared.settings import RealtimeSettings
 from stacks import names
 from stacks.parts.function import LanewayFunction, control_layer, runtime_layer
-from stacks.parts.limits import allow_counting
+from stacks.parts.limits import allow_counting, allow_reading_limits, looked_up_in
 from stacks.parts.permissions import allow
 from stacks.parts.queue_worker import (
     BLAS_ON_ONE_THREAD,
@@ -118,6 +118,8 @@ def _realtime(
         resources=[ingress],
     )
     allow_counting(part, stack, stage.name)
+    if looked_up_in(stage):
+        allow_reading_limits(part, stack, stage.name)
 
 
 def _warn_of_old_system(stack: PoolsStack) -> None:
@@ -142,5 +144,6 @@ def environment(stage: Stage, pool: str, spec: PoolSpec) -> dict[str, str]:
         ingress_function=names.ingress_function(stage.name),
         usage_table=names.usage_table(stage.name),
         tenant_limits=write_limits(stage.tenant_limits),
+        tenants_table=looked_up_in(stage),
     )
     return {**settings.to_env(), **BLAS_ON_ONE_THREAD}

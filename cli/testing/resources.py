@@ -18,6 +18,7 @@ from cli.testing.lambdas import REGION
 from shared.keys_dynamodb import DynamoKeyStore
 from shared.limiting.counters_dynamodb import DynamoCounters
 from shared.limiting.gate import Gate
+from shared.limiting.rows import Rows
 from shared.limiting.tenants import DynamoTenantStore
 from shared.limiting.tenants import table_definition as tenants_definition
 from shared.limiting.usage_table import table_definition as usage_definition
@@ -63,7 +64,10 @@ class Resources:
 
     def gate(self) -> Gate:
         """Who refuses calls past their tenants' limits, in one function."""
-        return Gate(lambda: DynamoCounters(self.dynamodb, table=self.usage_table))
+        return Gate(
+            lambda: DynamoCounters(self.dynamodb, table=self.usage_table),
+            rows=Rows(lambda: self.tenants.get),
+        )
 
 
 def make_resources(

@@ -24,7 +24,11 @@ _TIMEOUTS: Final = Config(connect_timeout=1, read_timeout=20, retries={"total_ma
 
 _settings = IngressSettings.from_env(os.environ)
 _connect = cache(connect)
-_gate = open_gate(usage_table=_settings.usage_table, tenant_limits=_settings.tenant_limits)
+_gate = open_gate(
+    usage_table=_settings.usage_table,
+    tenant_limits=_settings.tenant_limits,
+    tenants_table=_settings.tenants_table,
+)
 _catalog = load_catalog(PACKAGE / "catalog.json")
 handler = make_handler(
     IngressService(

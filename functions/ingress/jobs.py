@@ -80,6 +80,8 @@ class JobCalls:
     def upload(self, request: HttpRequest) -> Response:
         """`POST /v2/uploads`."""
         max_bytes = asked.max_bytes(request)
+        if self._gate is not None:
+            self._gate.charge(request.tenant, request.principal.limits, max_bytes)
         uri, expires_at, place = self._jobs.upload(request.tenant, max_bytes=max_bytes)
         upload = Upload(
             uri=uri,
@@ -138,8 +140,9 @@ class JobCalls:
 
     def _jobs_max(self, request: HttpRequest) -> int | None:
         """How many unfinished jobs the caller's tenant may have."""
-        limits = None if self._gate is None else self._gate.known[request.principal.limits]
-        return None if limits is None else limits.concurrent_jobs
+        if self._gate is None:
+            return None
+        return self._gate.limits(request.tenant, request.principal.limits).concurrent_jobs
 
     def _accepted_answer(self, accepted: Accepted) -> Response:
         return self._created(accepted.row, {}) if accepted.created else self._page(accepted.row)

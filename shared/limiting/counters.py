@@ -57,8 +57,13 @@ class Counters(Protocol):
     def take_tokens(self, tenant: str, bucket: Bucket, amount: int, *, now: float) -> Taken:
         """Up to `amount` tokens of the tenant's bucket."""
 
-    def take_bytes(self, tenant: str, per_day: int, amount: int, *, now: float) -> Taken:
-        """Up to `amount` of the bytes that the tenant may still send on this day of UTC."""
+    def take_bytes(
+        self, tenant: str, per_day: int, amount: int, *, now: float, least: int = 0
+    ) -> Taken:
+        """Up to `amount` of the bytes that the tenant may still send on this day of UTC.
+
+        Nothing, where there are fewer than `least`.
+        """
 
 
 def day_ends_at(now: float) -> float:
@@ -83,11 +88,15 @@ class MemoryCounters:
             self._full_at[tenant] = full_at
             return Taken(granted, bucket.tokens(full_at, now), bucket.next_at(full_at))
 
-    def take_bytes(self, tenant: str, per_day: int, amount: int, *, now: float) -> Taken:
+    def take_bytes(
+        self, tenant: str, per_day: int, amount: int, *, now: float, least: int = 0
+    ) -> Taken:
         """Up to `amount` bytes of the day."""
         ends_at = day_ends_at(now)
         with self._lock:
             used = self._used.get((tenant, ends_at), 0)
             granted = max(0, min(amount, per_day - used))
+            if granted < least:
+                granted = 0
             self._used[tenant, ends_at] = used + granted
             return Taken(granted, max(0, per_day - used - granted), ends_at)

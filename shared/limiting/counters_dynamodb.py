@@ -57,10 +57,14 @@ class DynamoCounters:
                 return Taken(0, 0, bucket.next_at(full_at))
         return Taken(0, asked, now + CONTENDED_S)
 
-    def take_bytes(self, tenant: str, per_day: int, amount: int, *, now: float) -> Taken:
-        """Up to `amount` bytes of the day."""
+    def take_bytes(
+        self, tenant: str, per_day: int, amount: int, *, now: float, least: int = 0
+    ) -> Taken:
+        """Up to `amount` bytes of the day: one write, and another where fewer are left."""
         ends_at = day_ends_at(now)
         name, asked, used = f"bytes#{tenant}#{int(ends_at)}", min(amount, per_day), 0.0
+        if asked < least:
+            asked = 0  # a day never has so many: only what is left of it is asked
         for _ in range(_TRIES):
             values = {"asked": asked, "room": per_day - asked, "purge_at": int(ends_at + 2 * DAY_S)}
             step = _Step(
@@ -72,9 +76,10 @@ class DynamoCounters:
             used = found or 0.0
             if done:
                 return Taken(asked, max(0, per_day - int(used)), ends_at)
-            asked = min(amount, per_day - int(used))
-            if asked <= 0:
-                return Taken(0, 0, ends_at)
+            left = max(0, per_day - int(used))
+            asked = min(amount, left)
+            if asked < max(least, 1):
+                return Taken(0, left, ends_at)
         return Taken(0, max(0, per_day - int(used)), now + CONTENDED_S)
 
     def _write(self, name: str, step: _Step, attribute: str) -> tuple[bool, float | None]:
@@ -93,7 +98,7 @@ class DynamoCounters:
                     ExpressionAttributeValues={
                         f":{key}": {"N": repr(value)} for key, value in step.values.items()
                     },
-                    ReturnValues="UPDATED_NEW",
+                    ReturnValues="ALL_NEW",
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
                 return True, float(answer["Attributes"][attribute]["N"])

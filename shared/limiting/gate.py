@@ -12,10 +12,11 @@ from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
-from shared.errors import QuotaUsedError, RateLimitedError
+from shared.errors import QuotaUsedError, RateLimitedError, StoreUnavailableError
 from shared.limiting.counters import DAY_S, Bucket, day_ends_at
 from shared.limiting.fields import Left, Policy, limit_fields, refused_fields
 from shared.limiting.meter import Meter
+from shared.principal import LOOK_UP
 from shared.schema.tenants import NO_LIMITS, TenantLimits, read_limits
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from shared.limiting.counters import Counters, Taken
+    from shared.limiting.rows import Rows
 
 LEASE_S: Final = 0.25
 """An environment's lease: so much of a second's calls, and `LEASE_CALLS` at least."""
@@ -46,28 +48,35 @@ def lease_bytes(per_day: int) -> int:
 
 
 class _Known(dict[str, TenantLimits | None]):
-    """Read once for each text. The empty one stands for the stage's own limits."""
+    """Read once for each text. The empty one stands for the stage's own limits.
 
-    def __init__(self, defaults: TenantLimits | None) -> None:
-        super().__init__({"": defaults})
-        self._defaults = defaults
+    `unread`: what `LOOK_UP` stands for until it is looked up.
+    """
+
+    def __init__(self, defaults: TenantLimits | None, unread: TenantLimits | None) -> None:
+        self._always = {"": defaults, LOOK_UP: unread}
+        super().__init__(self._always)
 
     def __missing__(self, text: str) -> TenantLimits | None:
         if len(self) >= _TEXTS_MAX:
             self.clear()
-            self[""] = self._defaults
+            self.update(self._always)
         limits = self[text] = _some(read_limits(text))
         return limits
 
 
 class Gate:
-    """`connect` makes the shared counters, once; `defaults`: limits of tenants that have no row."""
+    """`connect` makes the shared counters, once; `defaults`: limits of tenants that have no row.
+
+    `rows`: where limits are that nobody has handed down; None: there are only defaults.
+    """
 
     def __init__(
         self,
         connect: Callable[[], Counters],
         *,
         defaults: TenantLimits = NO_LIMITS,
+        rows: Rows | None = None,
         clock: Callable[[], float] = time.time,
         executor: Executor | None = None,
     ) -> None:
@@ -75,7 +84,9 @@ class Gate:
         self._clock = clock
         self._executor = executor
         self._counters: Counters | None = None
-        self.known: Final = _Known(_some(defaults))
+        self._rows = rows
+        known = _some(defaults)
+        self.known: Final = _Known(known, known if rows is None else NO_LIMITS)
         """Limits by the text that the authorizer handed down; None: nothing is limited."""
         self._tenants: dict[str, _Tenant] = {}
         self._lock = Lock()
@@ -86,10 +97,25 @@ class Gate:
         `text`: the member `limits` of the caller's context. Raises `RateLimitedError`,
         `QuotaUsedError`, and `StoreUnavailableError` where that cannot be known.
         """
-        limits = self.known[text]
-        if limits is None or (limits.requests_per_s is None and limits.bytes_per_day is None):
+        limits = self.limits(tenant, text)
+        if limits.requests_per_s is None and limits.bytes_per_day is None:
             return None
         return self._tenant(tenant, limits).admit(size_bytes, self._make_executor())
+
+    def charge(self, tenant: str, text: str, size_bytes: int) -> None:
+        """Spend bytes that come by another way, for a call that was let through.
+
+        Raises `QuotaUsedError`, and `StoreUnavailableError` where that cannot be known.
+        """
+        limits = self.limits(tenant, text)
+        if limits.bytes_per_day is not None:
+            self._tenant(tenant, limits).charge(size_bytes, self._make_executor())
+
+    def limits(self, tenant: str, text: str) -> TenantLimits:
+        """What holds for a tenant. Raises `StoreUnavailableError` where nobody has said so yet."""
+        if text == LOOK_UP and self._rows is not None:
+            return self._rows.limits(tenant, self._make_executor())
+        return self.known[text] or NO_LIMITS
 
     def settle(self) -> None:
         """Pay for all that was spent, in the thread that calls."""
@@ -164,17 +190,22 @@ class _Tenant:
 
     def admit(self, size_bytes: int, executor: Executor) -> Standing:
         """Spend a call and its bytes. A call without a body needs none of the day's bytes."""
-        limits, calls, day = self.limits, self._calls, self._bytes
-        if limits.requests_per_s is not None and calls is not None and not calls.spend(1, executor):
-            raise self._too_fast(calls)
+        calls = self._calls
         if (
-            size_bytes
-            and limits.bytes_per_day is not None
-            and day is not None
-            and not day.spend(size_bytes, executor)
+            self.limits.requests_per_s is not None
+            and calls is not None
+            and not calls.spend(1, executor)
         ):
-            raise self._used_up(day)
+            raise self._too_fast(calls)
+        if size_bytes and self.limits.bytes_per_day is not None:
+            self.charge(size_bytes, executor)
         return Standing(self)
+
+    def charge(self, size_bytes: int, executor: Executor) -> None:
+        """Spend bytes of the day."""
+        day = self._bytes
+        if day is not None and not day.spend(size_bytes, executor):
+            raise self._used_up(day, size_bytes)
 
     def settle(self) -> None:
         for meter in (self._calls, self._bytes):
@@ -195,18 +226,23 @@ class _Tenant:
         return found
 
     def _metered(
-        self, meter: Meter | None, *, lease: int, whole: int, take: Callable[[int, float], Taken]
+        self,
+        meter: Meter | None,
+        *,
+        lease: int,
+        whole: int,
+        take: Callable[[int, int, float], Taken],
     ) -> Meter:
         if meter is None:
             return Meter(lease=lease, whole=whole, take=take, clock=self._clock)
         meter.change(lease=lease, whole=whole, take=take)
         return meter
 
-    def _take_calls(self, bucket: Bucket, amount: int, now: float) -> Taken:
+    def _take_calls(self, bucket: Bucket, amount: int, _least: int, now: float) -> Taken:
         return self._counters().take_tokens(self._name, bucket, amount, now=now)
 
-    def _take_bytes(self, per_day: int, amount: int, now: float) -> Taken:
-        return self._counters().take_bytes(self._name, per_day, amount, now=now)
+    def _take_bytes(self, per_day: int, amount: int, least: int, now: float) -> Taken:
+        return self._counters().take_bytes(self._name, per_day, amount, now=now, least=least)
 
     def _too_fast(self, meter: Meter) -> RateLimitedError:
         limits, wait_s = self.limits, self._wait_s(meter)
@@ -216,16 +252,18 @@ class _Tenant:
             headers=refused_fields(self.standing(), retry_after_s=wait_s),
         )
 
-    def _used_up(self, meter: Meter) -> QuotaUsedError:
+    def _used_up(self, meter: Meter, size_bytes: int) -> QuotaUsedError:
+        if meter.more_at <= self._clock():
+            raise StoreUnavailableError("the counters of limits do not answer in time; try again")
         wait_s = self._wait_s(meter)
         return QuotaUsedError(
-            f"your tenant may send {self.limits.bytes_per_day} bytes a day, and has; the next day "
-            "begins at midnight UTC",
+            f"your tenant may send {self.limits.bytes_per_day} bytes a day, and what is left of them is "
+            f"less than these {size_bytes}; the next day begins at midnight UTC",
             headers=refused_fields(self.standing(), retry_after_s=wait_s),
         )
 
     def _wait_s(self, meter: Meter) -> int:
-        return max(1, math.ceil(meter.again_at - self._clock()))
+        return max(1, math.ceil(meter.more_at - self._clock()))
 
 
 def _some(limits: TenantLimits) -> TenantLimits | None:

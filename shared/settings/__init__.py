@@ -98,6 +98,8 @@ class RealtimeSettings(Settings):
     """Counts what tenants with limits have used; empty: nothing is limited."""
     tenant_limits: str = ""
     """Limits of tenants that have none of their own, as compact JSON; empty: none."""
+    tenants_table: str = ""
+    """Rows of tenants with limits of their own, for callers known to AWS IAM; empty: there are none of these."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,6 +63,8 @@ class IngressSettings(JobSettings):
     """As in `RealtimeSettings`."""
     tenant_limits: str = ""
     """As in `RealtimeSettings`."""
+    tenants_table: str = ""
+    """As in `RealtimeSettings`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

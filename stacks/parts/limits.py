@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stacks import names
+from stacks.auth import takes_signatures
 from stacks.parts.permissions import allow
 
 if TYPE_CHECKING:
     from aws_cdk import Stack
 
     from stacks.parts.permissions import HasRole
+    from stacks.stages import Stage
+
+
+def looked_up_in(stage: Stage) -> str:
+    """The table where functions behind an API look for a tenant's limits that no authorizer handed down."""
+    return names.tenants_table(stage.name) if takes_signatures(stage.auth) else ""
 
 
 def allow_reading_limits(part: HasRole, stack: Stack, stage: str) -> None:

@@ -92,6 +92,24 @@ def test_a_day_s_bytes_are_those_of_accepted_bodies(laneway_service, tenant):
     assert laneway_service.request("GET", "/v2/models", headers=headers).status == 200
 
 
+def test_a_place_for_an_upload_is_of_the_day_s_bytes_with_all_that_it_may_hold(
+    laneway_service, tenant
+):
+    headers = tenant("uploader", bytes_per_day=3_000_000)
+
+    def upload(size_bytes):
+        asked = {"max_bytes": size_bytes}
+        return laneway_service.request("POST", "/v2/uploads", body=asked, headers=headers)
+
+    assert upload(2_000_000).status == 201
+    refused = upload(2_000_000)
+    assert (refused.status, refused.json()["code"]) == (429, "quota_used")
+    assert int(refused.headers["retry-after"]) > 1
+    assert refused.headers["ratelimit"].startswith('"bytes";r=')
+    assert upload(5 * 1024**3).status == 429
+    assert upload(900_000).status == 201, "what was refused took nothing"
+
+
 def test_a_job_past_the_unfinished_ones_is_429_until_one_has_ended(laneway_service, tenant):
     headers = tenant("many-jobs", concurrent_jobs=2)
     job = {"model": "scale", "input": BODY}

@@ -19,6 +19,7 @@ from functions.authorizer.authorize import make_handler
 from functions.authorizer.signing_keys import SigningKeys
 from functions.authorizer.tokens import TokenReader
 from shared.keys import create_key
+from shared.limiting.tenants import TenantRow
 from tests.fixtures.issuer import an_issuer, key_set, public, rsa_key, sign
 
 TENSOR = {"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}
@@ -123,4 +124,20 @@ def test_all_sessions_of_a_role_are_one_tenant_and_other_roles_are_others(lanewa
     assert ask(signed, "GET", path, None, **role("another", "1")).status == 404
     upload = ask(signed, "POST", "/v2/uploads", {}, **role("caller", "1")).json()
     assert "/uploads/iam.123456789012.role.caller/" in upload["uri"]
+    laneway_service.run_jobs()
+
+
+def test_limits_of_a_role_hold_though_no_authorizer_hands_them_down(laneway_service, signed):
+    name = f"limited-{token_hex(4)}"
+    tenant = f"iam.123456789012.role.{name}"
+    limits = {"requests_per_s": 0.001, "burst": 3, "concurrent_jobs": 1}
+    laneway_service.resources.tenants.put(TenantRow(tenant=tenant, limits=limits))
+
+    jobs = [ask(signed, "POST", "/v2/jobs", JOB, **role(name, "1")) for _ in range(2)]
+    assert [job.status for job in jobs] == [202, 429]
+    assert jobs[1].json()["code"] == "too_many_jobs"
+    calls = [ask(signed, *INFER, BODY, **role(name, "2")) for _ in range(20)]
+    assert calls[0].headers["ratelimit-policy"] == '"requests";q=3;w=3000'
+    assert calls[-1].json()["code"] == "rate_limited"
+    assert ask(signed, *INFER, BODY, **role("unlimited", "1")).status == 200
     laneway_service.run_jobs()

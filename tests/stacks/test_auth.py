@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shared.settings import AuthorizerSettings
+from shared.settings import AuthorizerSettings, RealtimeSettings
 from shared.settings.jobs import IngressSettings
 from stacks.auth import ApiKeys, Iam, Tokens
 from stacks.stages import DEV
@@ -122,6 +122,28 @@ def test_signed_calls_are_checked_by_the_gateway_itself(made) -> None:
     assert signed.properties("AWS::ApiGatewayV2::Authorizer") == []
     functions = {item.get("FunctionName") for item in signed.properties("AWS::Lambda::Function")}
     assert "laneway-dev-authorizer" not in functions
+
+
+@pytest.mark.parametrize("modes", [(Iam(),), SEVERAL, (ApiKeys(),)])
+def test_functions_look_up_limits_of_tenants_where_no_authorizer_hands_them_down(
+    made, modes
+) -> None:
+    table = "laneway-dev-tenants" if Iam() in modes else ""
+    some = made(*modes)
+    realtime = RealtimeSettings.from_env(environment(some, "shared-realtime"))
+    assert realtime.tenants_table == table
+    assert IngressSettings.from_env(environment(some, "ingress")).tenants_table == table
+    policies = some.resources("AWS::IAM::Policy")
+    readers = {
+        name
+        for name, policy in policies.items()
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        if "laneway-dev-tenants" in json.dumps(statement["Resource"])
+        and "dynamodb:GetItem" in json.dumps(statement["Action"])
+    }
+    others = {name for name in readers if "Authorizer" not in name}
+    assert any("ngress" in name for name in others) is bool(table)
+    assert any("ealtime" in name for name in others) is bool(table)
 
 
 def test_signed_calls_have_an_api_of_their_own_beside_keys_with_the_same_routes(made) -> None:

@@ -105,6 +105,8 @@ def test_web_pages_may_call_from_the_stages_origins_only(dev, prod) -> None:
     (prod_api,) = prod.properties("AWS::ApiGatewayV2::Api")
 
     assert dev_api["CorsConfiguration"]["AllowOrigins"] == list(DEV.cors_origins)
+    told = {"retry-after", "ratelimit", "ratelimit-policy", "location", "preference-applied"}
+    assert told <= set(dev_api["CorsConfiguration"]["ExposeHeaders"])
     assert "CorsConfiguration" not in prod_api
 
 

@@ -75,3 +75,14 @@ def test_the_next_day_begins_anew(counters):
 
 def test_more_bytes_than_a_day_has_are_given_as_far_as_they_go(counters):
     assert counters.take_bytes("acme", 1000, 5000, now=NOON).granted == 1000
+
+
+def test_fewer_bytes_than_the_least_that_is_wanted_are_not_given(counters):
+    counters.take_bytes("acme", 1000, 700, now=NOON)
+
+    refused = counters.take_bytes("acme", 1000, 400, now=NOON, least=350)
+    enough = counters.take_bytes("acme", 1000, 400, now=NOON, least=250)
+
+    assert (refused.granted, refused.left, refused.again_at) == (0, 300, day_ends_at(NOON))
+    assert (enough.granted, enough.left) == (300, 0)
+    assert counters.take_bytes("fresh", 1000, 1001, now=NOON, least=1001)[:2] == (0, 1000)

@@ -15,7 +15,10 @@ from shared.limiting.counters import MemoryCounters, day_ends_at
 from shared.limiting.counters_dynamodb import DynamoCounters
 from shared.limiting.gate import Gate, lease_bytes, lease_calls
 from shared.limiting.meter import PAUSE_S
+from shared.limiting.rows import KEPT_S, Rows
+from shared.limiting.tenants import MemoryTenantStore, TenantRow
 from shared.limiting.usage_table import table_definition
+from shared.principal import LOOK_UP
 from shared.schema.tenants import TenantLimits, write_limits
 
 NOON = 1_800_014_400.0
@@ -167,25 +170,139 @@ def test_what_was_spent_while_frozen_is_paid_for_when_it_goes_on(clock, counters
 
 
 @pytest.mark.parametrize("environments", [1, 12])
-def test_the_bytes_of_a_day_are_overshot_by_a_lease_and_a_body_each(environments, clock, counters):
-    limits = TenantLimits(bytes_per_day=10_000_000)
+@pytest.mark.parametrize("body_bytes", [20_000, 300_000, 3_300_000])
+def test_the_bytes_of_a_day_are_overshot_by_a_lease_each(environments, body_bytes, clock, counters):
+    """Also where bodies are larger than a lease, which is 65,536 bytes here: they are paid for before."""
+    per_day = 10_000_000
+    limits = TenantLimits(bytes_per_day=per_day)
     some = gates(environments, counters, clock)
-    body_bytes = 300_000
 
     let_through = sum(
         body_bytes
-        for turn in range(40 * environments)
+        for turn in range(2 * per_day // body_bytes + 50)
         if passes(some[turn % environments], limits, size_bytes=body_bytes)
     )
 
-    bound = 10_000_000 + environments * (lease_bytes(10_000_000) + body_bytes)
-    assert 10_000_000 <= let_through <= bound
+    assert per_day - body_bytes < let_through <= per_day + environments * lease_bytes(per_day)
+
+
+def test_a_body_that_the_day_has_no_room_for_leaves_the_rest_of_it_to_others(clock, table):
+    limits = TenantLimits(bytes_per_day=1_000_000)
+    one, other = gates(2, table, clock)
+    assert passes(one, limits, size_bytes=600_000)
+
+    assert not passes(one, limits, size_bytes=600_000)
+    assert not passes(one, limits, size_bytes=5_000_000)
+
+    assert passes(other, limits, size_bytes=390_000)
+    assert not passes(one, limits, size_bytes=100_000)
+
+
+def test_a_body_larger_than_a_lease_is_not_let_through_on_credit(clock, counters):
+    """Nobody pays: what the counters would say is not known, so it is neither taken nor called too much."""
+    limits = TenantLimits(bytes_per_day=10_000_000)
+    [gate] = gates(1, counters, clock, executor=Later)
+
+    with pytest.raises(StoreUnavailableError):
+        passes(gate, limits, size_bytes=300_000)
+
+    assert passes(gate, limits, size_bytes=60_000)
+
+
+def test_bytes_that_come_by_another_way_are_of_the_same_day(clock, counters):
+    limits = TenantLimits(bytes_per_day=1_000_000)
+    [gate] = gates(1, counters, clock)
+
+    gate.charge("acme", write_limits(limits), 900_000)
+
+    with pytest.raises(QuotaUsedError):
+        gate.charge("acme", write_limits(limits), 200_000)
+    assert not passes(gate, limits, size_bytes=200_000)
+    gate.charge("acme", "{}", 10**12)
+
+
+class Table:
+    """Rows of tenants that are read by name; the reads are counted."""
+
+    def __init__(self):
+        self.store, self.reads, self.failure = MemoryTenantStore(), 0, None
+
+    def row_of(self, tenant):
+        self.reads += 1
+        if self.failure is not None:
+            raise self.failure
+        return self.store.get(tenant)
+
+    def set(self, tenant, **limits):
+        self.store.put(TenantRow(tenant=tenant, limits=limits))
+
+
+@pytest.fixture
+def looked_up(clock, counters):
+    """A table, and a gate of callers whose limits nobody has handed down."""
+    rows = Table()
+    defaults = TenantLimits(concurrent_jobs=7)
+    gate = Gate(
+        lambda: counters,
+        defaults=defaults,
+        rows=Rows(lambda: rows.row_of, defaults=defaults, clock=clock),
+        clock=clock,
+        executor=AtOnce(),
+    )
+    return rows, gate
+
+
+def test_limits_that_nobody_handed_down_are_looked_up_once_and_hold(looked_up):
+    rows, gate = looked_up
+    rows.set("signer", requests_per_s=0.5, burst=2)
+
+    with pytest.raises(RateLimitedError, match=r"0\.5 calls a second"):
+        [gate.admit("signer", LOOK_UP, 0) for _ in range(5)]
+
+    assert gate.admit("another", LOOK_UP, 0) is None
+    assert gate.limits("signer", LOOK_UP).concurrent_jobs == 7
+    assert rows.reads == 2
+
+
+def test_a_changed_limit_that_is_looked_up_holds_within_a_minute(looked_up, clock):
+    rows, gate = looked_up
+    assert gate.limits("signer", LOOK_UP).concurrent_jobs == 7
+    rows.set("signer", concurrent_jobs=3)
+    assert gate.limits("signer", LOOK_UP).concurrent_jobs == 7
+
+    clock.now += KEPT_S
+    gate.limits("signer", LOOK_UP)
+
+    assert gate.limits("signer", LOOK_UP).concurrent_jobs == 3
+
+
+def test_limits_that_cannot_be_looked_up_are_not_taken_for_none(looked_up, clock):
+    rows, gate = looked_up
+    rows.failure = StoreUnavailableError("no table answers")
+    with pytest.raises(StoreUnavailableError):
+        gate.admit("signer", LOOK_UP, 0)
+
+    rows.failure = None
+    rows.set("signer", requests_per_s=0.5, burst=1)
+    assert gate.admit("signer", LOOK_UP, 0) is not None
+    rows.failure = StoreUnavailableError("no table answers")
+    clock.now += KEPT_S
+    assert gate.limits("signer", LOOK_UP).burst == 1, "what was read before holds on"
+    reads = rows.reads
+    gate.limits("signer", LOOK_UP)
+    assert rows.reads == reads, "and is not asked for with every call meanwhile"
+
+
+def test_a_stage_without_signed_calls_looks_nothing_up(clock, counters):
+    gate = Gate(lambda: counters, clock=clock)
+
+    assert gate.admit("signer", LOOK_UP, 10) is None
 
 
 def test_a_call_without_a_body_needs_none_of_the_day_s_bytes(clock, counters):
     limits = TenantLimits(bytes_per_day=10)
     [gate] = gates(1, counters, clock)
-    while passes(gate, limits, size_bytes=100):
+    while passes(gate, limits, size_bytes=10):
         pass
 
     assert passes(gate, limits)
@@ -227,7 +344,7 @@ def test_a_day_that_is_used_up_says_that_midnight_helps(clock, counters):
     while passes(gate, limits, size_bytes=100):
         pass
 
-    with pytest.raises(QuotaUsedError) as refused:
+    with pytest.raises(QuotaUsedError, match="less than these 1;") as refused:
         gate.admit("acme", write_limits(limits), 1)
 
     assert refused.value.headers["retry-after"] == str(int(day_ends_at(clock.now) - clock.now))
