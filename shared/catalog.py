@@ -38,6 +38,18 @@ class FileSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class FormSpec:
+    """The offline-optimised form that a package ships in place of a version's files."""
+
+    files: tuple[FileSpec, ...]
+    """The graph first, then its weights."""
+    optimization: str
+    """What onnxruntime still optimises when it loads it."""
+    onnxruntime: str
+    """The version that made it, and the only one that may load it."""
+
+
+@dataclass(frozen=True, slots=True)
 class SessionSpec:
     """How onnxruntime makes the session; `intra_op_threads` None means one per whole vCPU."""
 
@@ -66,6 +78,8 @@ class ModelVersion:
     stacking_tolerance: float | None
     pad: Mapping[str, float] = field(default_factory=dict)
     """Filler by graph input, where the model declares it and padding was found to hold."""
+    form: FormSpec | None = None
+    """What the package has in place of `files`; None: the files themselves."""
     digest: str = field(init=False)
     """What audit records name the version's files by: see `version_digest`."""
 
@@ -73,9 +87,14 @@ class ModelVersion:
         object.__setattr__(self, "digest", version_digest(self.files))
 
     @property
+    def loaded(self) -> tuple[FileSpec, ...]:
+        """The files that are in the package, the graph first."""
+        return self.files if self.form is None else self.form.files
+
+    @property
     def size_bytes(self) -> int:
-        """Bytes of all its files."""
-        return sum(file.size_bytes for file in self.files)
+        """Bytes of the files that are loaded."""
+        return sum(file.size_bytes for file in self.loaded)
 
 
 def version_digest(files: Iterable[FileSpec]) -> str:
@@ -192,6 +211,17 @@ def _version(model: str, data: Mapping[str, Any]) -> ModelVersion:
         row_independent=data["row_independent"],
         stacking_tolerance=data["stacking_tolerance"],
         pad=data.get("pad", {}),
+        form=_form(data.get("form")),
+    )
+
+
+def _form(data: Mapping[str, Any] | None) -> FormSpec | None:
+    if data is None:
+        return None
+    return FormSpec(
+        files=tuple(FileSpec(**file) for file in data["files"]),
+        optimization=data["optimization"],
+        onnxruntime=data["onnxruntime"],
     )
 
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 MODEL_FILE = "model.onnx"
 TRANSFORM_FILE = "transform.py"
+FORM_FILE = "optimized.onnx"
+"""A version's offline-optimised form, in a package in place of its files."""
+WEIGHTS_FILE = f"{FORM_FILE}.data"
 DEFAULT_POOL = "shared"
 
 _Spec = TypeVar("_Spec", bound=BaseModel)

@@ -17,7 +17,7 @@ from cli.output import CommandError, answer, answer_json, answer_table, say
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from cli.profile.advice import Size
+    from cli.profile.advice import Form, Size
     from cli.profile.measure import Profile
     from cli.profile.processes import Target
     from shared.repository import ModelEntry
@@ -59,6 +59,7 @@ def profile(
     counts = [int(count) for count in threads.split(",")] if threads else default_threads()
     with _target(models, entry, version, request) as target:
         measured = measure(target, threads=counts, rounds=rounds, told=say)
+        form = _form(entry, target)
     promise_ms = entry.spec.target_p99_ms
     offered = sizes(
         measured.requests,
@@ -66,14 +67,14 @@ def profile(
         peak_mib=measured.peak_mib,
         target_p99_ms=promise_ms,
     )
-    advice = advise(offered, measured.requests, measured.form, target_p99_ms=promise_ms)
+    advice = advise(offered, measured.requests, form, target_p99_ms=promise_ms)
     if picture is not None:
         from cli.profile.picture import draw
 
         picture.write_text(draw(measured, title=f"{model}, version {target.version}"))
     if as_json:
         found = asdict(measured) | {"sizes": [asdict(size) for size in offered], "advice": advice}
-        answer_json(found)
+        answer_json(found | {"form": form and form.measured.model_dump()})
     else:
         _show(measured, offered, advice)
 
@@ -89,6 +90,19 @@ def _entry(models: Path, model: str) -> ModelEntry:
             f"model {model!r} runs on gpu workers; a function's profile says nothing about it"
         )
     return entry
+
+
+def _form(entry: ModelEntry, target: Target) -> Form | None:
+    from cli.models.forms import recorded_or_measured
+    from cli.profile.advice import Form
+    from shared.catalog import load_catalog
+
+    found = recorded_or_measured(entry.folder / target.version, entry.spec)
+    if found is None:
+        return None
+    _, packaged = load_catalog(target.task / "catalog.json").find(target.model, target.version)
+    lock = f"laneway models lock {entry.name}"
+    return Form(measured=found, shipped=packaged.form is not None, lock=lock)
 
 
 @contextmanager

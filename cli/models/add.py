@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from cli.models import manifest as manifests
 from cli.models.declaration import model_toml
 from cli.models.folders import MODEL_TOML
+from cli.models.forms import record_form
 from cli.output import CommandError
 from shared.inference.findings import ModelRefusedError
 from shared.inference.sandbox import inspect_in_sandbox
@@ -23,6 +24,7 @@ from shared.limits import LAMBDA_PACKAGE_BYTES, MIB
 from shared.repository import (
     MODEL_FILE,
     RepositoryError,
+    read_manifest,
     read_model,
     read_model_spec,
     read_repository,
@@ -83,6 +85,8 @@ def add(
         run_ms = inspection.trial.run_ms
         text = model_toml(manifest, description=description, pool=pool, run_ms=run_ms)
         _move(made, folder, text if is_new else None)
+    record_form(folder / version, read_model_spec(folder / MODEL_TOML))
+    manifest = read_manifest(folder / version / manifests.MANIFEST_FILE)
     notes = _notes(folder, inspection, manifest, is_new=is_new)
     return Added(folder, manifest, run_ms, is_new, tuple(notes + _whole(repository)))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cli.models import manifest as manifests
 from cli.models.folders import MODEL_TOML, model_folders
+from cli.models.forms import is_measured, record_form
 from cli.models.requirements import lock_requirements
 from cli.output import CommandError
 from shared.repository import MODEL_FILE, read_model_spec, read_repository, versions_on_disk
@@ -24,7 +25,7 @@ class Locked:
 
     path: Path
     state: str
-    """`unchanged`, `lineage updated`, `inspected anew`, `resolved` or `not here`."""
+    """`unchanged`, `lineage updated`, `form measured`, `inspected anew`, `resolved` or `not here`."""
 
 
 def lock(repository: Path, names: Sequence[str] = (), *, measure: bool = False) -> list[Locked]:
@@ -57,11 +58,16 @@ def _lock_version(folder: Path, spec: ModelSpec, *, measure: bool) -> Locked:
         or not manifests.describes(before, folder)
     ):
         manifests.write(folder, _inspected(folder, lineage, pad))
+        record_form(folder, spec)
         return Locked(path, "inspected anew")
-    if before.lineage == lineage:
-        return Locked(path, "unchanged")
-    manifests.write(folder, before.model_copy(update={"lineage": lineage}))
-    return Locked(path, "lineage updated")
+    state = "unchanged"
+    if before.lineage != lineage:
+        manifests.write(folder, before.model_copy(update={"lineage": lineage}))
+        state = "lineage updated"
+    if not is_measured(before, spec):
+        record_form(folder, spec)
+        state = "form measured"
+    return Locked(path, state)
 
 
 def _lineage(before: Manifest | None, spec: ModelSpec, version: str) -> Lineage:

@@ -65,6 +65,8 @@ def write(folder: Path, manifest: Manifest) -> None:
     data = manifest.model_dump(mode="json")
     if manifest.stacking.padding is None:
         del data["stacking"]["padding"]
+    if not manifest.forms:
+        del data["forms"]
     partial.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
     partial.replace(path)
 

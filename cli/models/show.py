@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shared.repository import ModelEntry
-    from shared.schema.spec import Manifest, Padded, TensorDeclaration
+    from shared.schema.spec import Manifest, MeasuredForm, Padded, TensorDeclaration
 
 LIST_COLUMNS = ("model", "default", "served", "on disk", "pool", "classes", "p99 target", "size")
 TENSOR_COLUMNS = ("", "name", "datatype", "shape")
-VERSION_COLUMNS = ("version", "state", "size", "opset", "producer", "stacking", "metrics")
+VERSION_COLUMNS = ("version", "state", "size", "opset", "producer", "stacking", "form", "metrics")
 
 
 def list_rows(repository: Path) -> list[tuple[str, ...]]:
@@ -69,6 +69,7 @@ def version_rows(entry: ModelEntry) -> Iterator[tuple[str, ...]]:
             " ".join(f"{domain} {number}" for domain, number in manifest.opset.items()),
             manifest.producer,
             stacking_words(manifest),
+            form_words(manifest),
             " ".join(f"{k} {v:g}" for k, v in manifest.lineage.metrics.items()),
         )
 
@@ -79,6 +80,23 @@ def stacking_words(manifest: Manifest) -> str:
     if not stacking.row_independent:
         return f"never: {stacking.reason}" if stacking.reason else "never"
     return f"yes{_within(stacking.tolerance)}{_padding_words(stacking.padding)}"
+
+
+def form_words(manifest: Manifest) -> str:
+    """What packages ship of the version, with the figures by which it was chosen."""
+    return "; ".join(
+        f"{machine}: plain, {form.reason}"
+        if form.optimization is None
+        else f"{machine}: offline-optimised, {form_figures(form)}"
+        for machine, form in manifest.forms.items()
+    )
+
+
+def form_figures(form: MeasuredForm) -> str:
+    """What the form takes, against the plain files."""
+    memory = "" if form.memory_ratio is None else f", memory x {form.memory_ratio:g}"
+    size = human_size(form.size_bytes or 0)
+    return f"start x {form.start_ratio:g}{memory}, run x {form.run_ratio:g}, {size}"
 
 
 def _padding_words(padding: Padded | None) -> str:

@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from cli.models.folders import human_size
-from cli.models.show import stacking_words
+from cli.models.show import form_words, stacking_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,6 +25,8 @@ def summary(added: Added, repository: Path) -> Iterator[str]:
     yield from _tensors("gives", manifest.outputs)
     ran = "did not run" if added.run_ms is None else f"{added.run_ms:.2g} ms for one row here"
     yield f"  runs   {ran}; stacking: {stacking_words(manifest)}"
+    if manifest.forms:
+        yield f"  form   {form_words(manifest)}"
     for note in added.notes:
         yield f"  note   {note}"
     yield "next:"

@@ -9,10 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from cli.models.show import form_figures
 from shared.limits import LAMBDA_MEMORY_MIB_PER_VCPU
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from shared.schema.spec import MeasuredForm
 
 GB_SECOND_USD: Final = 0.0000166667
 MILLION_CALLS_USD: Final = 0.20
@@ -23,8 +26,6 @@ SPARE: Final = 1.15
 """How much more memory than was seen a function should have."""
 THREADS_GAIN: Final = 1.5
 """How much faster two threads must be to be worth twice the memory's price."""
-FORM_SAVES_MS: Final = 20.0
-FORM_RUN_MAX: Final = 1.03
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,23 +41,13 @@ class Requests:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """The offline-optimised form against the file as it is: ratios of medians."""
+    """The offline-optimised form of the model, as it was measured, and what became of it."""
 
-    session_ms: float
-    plain_session_ms: float
-    run_ratio: float
-    loaded_mib: float
-    plain_loaded_mib: float
-    size_bytes: int
-    plain_size_bytes: int
-    equal: bool
-    """Whether the answer was the same, byte for byte."""
-
-    @property
-    def pays(self) -> bool:
-        """Whether it starts faster, runs no slower, and answers the same."""
-        saves_ms = self.plain_session_ms - self.session_ms
-        return self.equal and saves_ms >= FORM_SAVES_MS and self.run_ratio <= FORM_RUN_MAX
+    measured: MeasuredForm
+    shipped: bool
+    """Whether the package that was profiled has it."""
+    lock: str
+    """The command that writes into the manifest what was measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,11 +155,9 @@ def _warm(chosen: Size, target_p99_ms: int) -> str:
 
 
 def _form(form: Form) -> str:
-    saved_ms = form.plain_session_ms - form.session_ms
-    facts = (
-        f"session {saved_ms:.0f} ms shorter, run {form.run_ratio:.2f} times as long, "
-        f"{form.size_bytes / 1e6:.0f} MB in place of {form.plain_size_bytes / 1e6:.0f}"
-    )
-    if not form.equal:
-        return "offline-optimised form: its answers differ, so it does not pay"
-    return f"offline-optimised form: {'pays' if form.pays else 'does not pay'} ({facts})"
+    if form.measured.optimization is None:
+        return f"offline-optimised form: does not pay ({form.measured.reason})"
+    figures = form_figures(form.measured)
+    if form.shipped:
+        return f"offline-optimised form: the package has it ({figures})"
+    return f"offline-optimised form: pays ({figures}); have it packaged with: {form.lock}"

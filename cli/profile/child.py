@@ -2,8 +2,7 @@
 
 Arguments: a pipe to report to, when the process was started (monotonic ns), the package's two folders
 separated by a colon, the model, its version, intra-op threads, the request's JSON (a file), seconds for
-requests, and a model file to open in place of the package's, or nothing. With `make` in the place of the
-seconds it writes the offline-optimised form to that file, and ends.
+requests. As the function does, it begins to hash the model's files before it imports numpy.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import sys
 import time
 
 entered_ns = time.monotonic_ns()
-pipe, started_ns, folders, name, wanted, threads, request_file, seconds, form = sys.argv[1:]
+pipe, started_ns, folders, name, wanted, threads, request_file, seconds = sys.argv[1:]
 sys.path[:0] = folders.split(":")
 clock_ns = time.perf_counter_ns
 stages_ms = {"interpreter": (entered_ns - int(started_ns)) / 1e6}
@@ -25,6 +24,16 @@ def passed(stage: str, since_ns: int) -> int:
 
 
 at = clock_ns()
+from pathlib import Path
+
+from shared.catalog import load_catalog
+from shared.inference.verifying import HashedAhead, verify_files
+
+root = Path(folders.split(":")[0])
+catalog = load_catalog(root / "catalog.json")
+model, version = catalog.find(name, wanted or None)
+ahead = HashedAhead(root / version.folder / file.path for file in version.loaded)
+at = passed("catalog", at)
 import numpy  # noqa: F401  its import is what is timed
 
 at = passed("numpy", at)
@@ -32,36 +41,26 @@ import onnxruntime as ort
 
 at = passed("onnxruntime", at)
 import functions.realtime.service  # noqa: F401  as numpy
+from shared.schema.compiled import load_validators
 
+validate = load_validators(catalog.validators).inference_request
 at = passed("laneway", at)
 
-import hashlib
 import marshal
 import os
 from itertools import pairwise
-from pathlib import Path
 from statistics import median, quantiles
 
-from shared.catalog import load_catalog
 from shared.inference.encoder import encode
 from shared.inference.pipeline import ServedModel
-from shared.inference.session import ModelSession, session_options, verify_files
+from shared.inference.session import ModelSession, session_options
 from shared.inference.transform import load_transform
-from shared.schema.compiled import load_validators
 from shared.schema.wire import parse_json
 
 FOREVER_S = 3600.0
 PARTS = ("parse", "prepare", "run", "answer")
 REQUESTS_MIN = 20
-root = Path(folders.split(":")[0])
-at = clock_ns()
-catalog = load_catalog(root / "catalog.json")
-model, version = catalog.find(name, wanted or None)
-validate = load_validators(catalog.validators).inference_request
-passed("catalog", at)
 body = Path(request_file).read_bytes()
-options = session_options(model.session, threads=int(threads))
-package_file = root / version.folder / version.files[0].path
 
 
 def memory_mib(member: str) -> float:
@@ -76,29 +75,14 @@ def report(**told: object) -> None:
         marshal.dump(told, stream)
 
 
-def make_form() -> None:
-    """Write the optimised graph, its weights beside it in a file of their own."""
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    options.optimized_model_filepath = form
-    weights = f"{form}.data"
-    prefix = "session.optimized_model_external_initializers_"
-    options.add_session_config_entry(f"{prefix}file_name", Path(weights).name)
-    options.add_session_config_entry(f"{prefix}min_size_in_bytes", "1024")
-    ort.InferenceSession(str(package_file), options, providers=["CPUExecutionProvider"])
-    written = [Path(form), Path(weights)]
-    report(size_bytes=sum(file.stat().st_size for file in written if file.is_file()))
-
-
 def load() -> ServedModel:
     """The model, as the function makes it, each step timed."""
     at = clock_ns()
-    verify_files(root / version.folder, version)
+    verify_files(root / version.folder, version, ahead.sha256_of)
     at = passed("digest", at)
-    if form:
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = ort.InferenceSession(
-        form or str(package_file), options, providers=["CPUExecutionProvider"]
-    )
+    options = session_options(model.session, threads=int(threads), form=version.form)
+    file = root / version.folder / version.loaded[0].path
+    session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     at = passed("session", at)
     transform = model.transform and load_transform(root / model.transform, model=model.name)
     passed("transform", at)
@@ -106,8 +90,8 @@ def load() -> ServedModel:
     return ServedModel(model, version, made, transform=transform or None)
 
 
-def answer(served: ServedModel) -> tuple[list[int], bytes]:
-    """Nanoseconds of each of `PARTS`, and the answer's body."""
+def answer(served: ServedModel) -> list[int]:
+    """Nanoseconds of each of `PARTS`."""
     times = [clock_ns()]
     asked = validate(parse_json(body))
     times.append(clock_ns())
@@ -115,10 +99,9 @@ def answer(served: ServedModel) -> tuple[list[int], bytes]:
     times.append(clock_ns())
     results = served.session.run(prepared.feeds, prepared.fetch, time.monotonic() + FOREVER_S)
     times.append(clock_ns())
-    header, tails = encode(served.finish(prepared, results))
+    encode(served.finish(prepared, results))
     times.append(clock_ns())
-    taken = [end - begin for begin, end in pairwise(times)]
-    return taken, b"".join([header, *tails])
+    return [end - begin for begin, end in pairwise(times)]
 
 
 def serve(served: ServedModel) -> dict[str, object]:
@@ -126,7 +109,7 @@ def serve(served: ServedModel) -> dict[str, object]:
     rows: list[list[int]] = []
     cpu_s, until_s = time.process_time(), time.monotonic() + float(seconds)
     while len(rows) < REQUESTS_MIN or time.monotonic() < until_s:
-        rows.append(answer(served)[0])
+        rows.append(answer(served))
     cpu_s = time.process_time() - cpu_s
     whole = quantiles([sum(row) / 1e6 for row in rows], n=100)
     parts = dict(
@@ -141,14 +124,11 @@ def serve(served: ServedModel) -> dict[str, object]:
     }
 
 
-if seconds == "make":
-    make_form()
-    sys.exit()
 imported_mib = memory_mib("VmRSS")
 served = load()
 loaded_mib = memory_mib("VmRSS")
 at = clock_ns()
-first = answer(served)[1]
+answer(served)
 passed("first request", at)
 warm = serve(served)
 report(
@@ -156,6 +136,5 @@ report(
     imported_mib=imported_mib,
     loaded_mib=loaded_mib,
     peak_mib=memory_mib("VmHWM"),
-    answer_sha256=hashlib.sha256(first).hexdigest(),
     **warm,
 )

@@ -9,7 +9,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 from cli.profile import processes
-from cli.profile.advice import Form, Requests
+from cli.profile.advice import Requests
 from shared.limits import LAMBDA_MEMORY_MIB_PER_VCPU
 from shared.principal import DEFAULT_TENANT, INFER, Principal, write_verdict
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 SERVE_S: Final = 1.0
 """How long each process answers requests."""
 STAGES: Final = (
-    "interpreter", "numpy", "onnxruntime", "laneway", "catalog",
+    "interpreter", "catalog", "numpy", "onnxruntime", "laneway",
     "digest", "session", "transform", "first request",
 )  # fmt: skip
-"""Of a process's life, in order."""
+"""Of a process's life, in order; `digest` is what hashing, begun with the catalog, takes beyond the imports."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,6 @@ class Profile:
     loaded_mib: float
     peak_mib: float
     requests: Sequence[Requests]
-    form: Form | None
 
     @property
     def start_ms(self) -> float:
@@ -55,15 +54,11 @@ def profile(
 ) -> Profile:
     """`threads`: the first of them is that of the stages; `told` hears what is being done."""
     plain: dict[int, list[dict[str, Any]]] = {count: [] for count in threads}
-    shaped: list[dict[str, Any]] = []
     starts: list[ColdStart] = []
-    form_file = target.scratch / "optimized.onnx"
-    size_bytes = processes.make_form(target, form_file)
     for number in range(1, rounds + 1):
         told(f"round {number} of {rounds}")
         for count in threads:
             plain[count].append(processes.live(target, threads=count, seconds=SERVE_S))
-        shaped.append(processes.live(target, threads=threads[0], seconds=SERVE_S, form=form_file))
         if processes.has_runtime_client():
             starts.append(_cold(target))
     first = plain[threads[0]]
@@ -74,7 +69,6 @@ def profile(
         loaded_mib=median(run["loaded_mib"] for run in first),
         peak_mib=max(run["peak_mib"] for run in first),
         requests=[_requests(count, runs) for count, runs in plain.items()],
-        form=_form(target, first, shaped, size_bytes),
     )
 
 
@@ -132,29 +126,4 @@ def _requests(threads: int, runs: Sequence[dict[str, Any]]) -> Requests:
         p50_ms=median(run["p50_ms"] for run in runs),
         p99_ms=median(run["p99_ms"] for run in runs),
         cpu_ms=median(run["cpu_ms"] for run in runs),
-    )
-
-
-def _form(
-    target: Target,
-    plain: Sequence[dict[str, Any]],
-    shaped: Sequence[dict[str, Any]],
-    size_bytes: int,
-) -> Form:
-    def session_ms(runs: Sequence[dict[str, Any]]) -> float:
-        return median(float(run["stages_ms"]["session"]) for run in runs)
-
-    def run_ms(runs: Sequence[dict[str, Any]]) -> float:
-        return median(float(run["parts_ms"]["run"]) for run in runs)
-
-    folder = target.task / "models" / target.model / target.version
-    return Form(
-        session_ms=session_ms(shaped),
-        plain_session_ms=session_ms(plain),
-        run_ratio=run_ms(shaped) / run_ms(plain),
-        loaded_mib=median(run["loaded_mib"] for run in shaped),
-        plain_loaded_mib=median(run["loaded_mib"] for run in plain),
-        size_bytes=size_bytes,
-        plain_size_bytes=sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
-        equal=plain[0]["answer_sha256"] == shaped[0]["answer_sha256"],
     )

@@ -1,7 +1,7 @@
 """Entry point of the realtime function: settings, the pool's catalog, the handler.
 
 All that is heavy happens here, while Lambda makes the environment: models are loaded before the
-first request.
+first request. Their files are hashed meanwhile: that begins before numpy and onnxruntime are imported.
 """
 
 from __future__ import annotations
@@ -10,21 +10,33 @@ import os
 from pathlib import Path
 from typing import Final
 
-from functions.realtime.service import make_handler
 from shared.catalog import load_catalog
-from shared.inference.memory import hold_below
+from shared.inference.verifying import HashedAhead
+from shared.inference.warm_set import loaded_first
 from shared.limits import LAMBDA_MEMORY_MIB_PER_VCPU, MIB
 from shared.settings import RealtimeSettings
 
 PACKAGE: Final = Path(__file__).parents[2]
+SETTINGS: Final = RealtimeSettings.from_env(os.environ)
+CATALOG: Final = load_catalog(PACKAGE / "catalog.json")
+HASHED: Final = HashedAhead(
+    PACKAGE / version.folder / file.path
+    for version in loaded_first(CATALOG, budget_bytes=SETTINGS.session_budget_mib * MIB)
+    for file in version.loaded
+)
+
+from functions.realtime.service import make_handler  # noqa: E402  it imports onnxruntime
+from shared.inference.memory import hold_below  # noqa: E402  it imports ctypes
+
 # Set by Lambda; absent wherever else the package is tried out.
 MEMORY_MIB: Final = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
 if MEMORY_MIB:
     hold_below(int(MEMORY_MIB) * MIB)
 
 handler = make_handler(
-    RealtimeSettings.from_env(os.environ),
-    catalog=load_catalog(PACKAGE / "catalog.json"),
+    SETTINGS,
+    catalog=CATALOG,
     package=PACKAGE,
     memory_mib=int(MEMORY_MIB or LAMBDA_MEMORY_MIB_PER_VCPU),
+    hashed=HASHED.sha256_of,
 )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 from functions.api_gateway import JSON_HEADERS, HttpRequest, Response, serve
@@ -19,6 +18,8 @@ from shared.inference.encoder import encode
 from shared.inference.loading import open_sessions
 from shared.inference.memory import recover
 from shared.inference.pipeline import infer
+from shared.inference.verifying import sha256_of
+from shared.inference.warm_set import loaded_first
 from shared.limiting.opened import open_gate
 from shared.limits import LAMBDA_MEMORY_MIB_PER_VCPU, MIB
 from shared.principal import INFER as INFERENCE
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 PROBE: Final = "laneway_probe"
 """Member of the event by which ingress asks whether a model, or the whole pool, would answer."""
 NO_TAIL: Final = memoryview(b"")
-REALTIME: Final = "realtime"
 
 
 def make_handler(
@@ -53,12 +53,13 @@ def make_handler(
     telemetry: Telemetry | None = None,
     lambda_client: Any = None,
     gate: Gate | None = None,
+    hashed: Callable[[Path], str] = sha256_of,
 ) -> Callable[[Mapping[str, Any], Any], dict[str, Any]]:
     """The Lambda handler over the models of `package`; loads their default versions now.
 
     `memory_mib`: the function's memory, which decides how many threads a run may use.
     `lambda_client`: by which ingress is invoked; None: made when it is first needed. `gate`: who
-    counts; None: as the settings say.
+    counts; None: as the settings say. `hashed`: gives the SHA-256 of a model's file.
     """
     telemetry = telemetry or Telemetry(
         service="laneway-realtime",
@@ -67,7 +68,9 @@ def make_handler(
         log_level=settings.log_level,
         act=INFER,
     )
-    service = RealtimeService(settings, catalog=catalog, package=package, memory_mib=memory_mib)
+    service = RealtimeService(
+        settings, catalog=catalog, package=package, memory_mib=memory_mib, hashed=hashed
+    )
     for name, reason in service.check_defaults().items():
         telemetry.logger.error("model not loaded", extra={"model": name, "reason": reason})
 
@@ -118,7 +121,13 @@ class RealtimeService:
     """The models of one pool."""
 
     def __init__(
-        self, settings: RealtimeSettings, *, catalog: Catalog, package: Path, memory_mib: int
+        self,
+        settings: RealtimeSettings,
+        *,
+        catalog: Catalog,
+        package: Path,
+        memory_mib: int,
+        hashed: Callable[[Path], str],
     ) -> None:
         self._catalog = catalog
         self._margin_ms = settings.deadline_margin_ms
@@ -130,6 +139,7 @@ class RealtimeService:
             catalog,
             budget_bytes=self._budget_bytes,
             threads=max(1, memory_mib // LAMBDA_MEMORY_MIB_PER_VCPU),
+            hashed=hashed,
         )
         self._targets = _targets(catalog)
         self._records = {
@@ -137,7 +147,7 @@ class RealtimeService:
             for model in catalog.models.values()
             for version in model.versions.values()
         }
-        self._defaults = self._defaults_in_budget()
+        self._defaults = loaded_first(catalog, budget_bytes=self._budget_bytes)
 
     def answer(self, request: HttpRequest, facts: RequestFacts) -> Response:
         """The answer to one inference call; raises a `LanewayError` for one that has none."""
@@ -230,20 +240,6 @@ class RealtimeService:
             return error.message
         except Exception as error:  # noqa: BLE001 - one model that cannot be loaded must not take the others with it
             return f"loading it raised {type(error).__name__}"
-
-    def _defaults_in_budget(self) -> list[ModelVersion]:
-        """Default versions of realtime models, in the catalog's order, as far as the budget goes."""
-        versions = [
-            model.version(None)
-            for model in self._catalog.models.values()
-            if REALTIME in model.latency_classes
-        ]
-        sums = accumulate(version.size_bytes for version in versions)
-        return [
-            version
-            for version, total_bytes in zip(versions, sums, strict=True)
-            if total_bytes <= self._budget_bytes
-        ]
 
 
 def _targets(catalog: Catalog) -> dict[str, tuple[Model, ModelVersion | None]]:

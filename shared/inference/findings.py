@@ -40,6 +40,25 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """What running a version and its offline-optimised form showed."""
+
+    equal: bool
+    """Whether every output was the same, bit for bit."""
+    run_ratio: float = 0.0
+    """CPU time of a run of one row, form / plain; 0: not timed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What hashing a version's files and making a session of them took, in a fresh process."""
+
+    cpu_ms: float
+    memory_mib: float
+    """Added to what is resident."""
+
+
+@dataclass(frozen=True, slots=True)
 class PaddingTrial:
     """What running padded requests showed."""
 

@@ -8,7 +8,7 @@ cannot be had again, by the process or by any that it starts.
     memory    RLIMIT_DATA: what the process may write to, whether it is touched or not. macOS takes the
               limit and does not hold it
     time      CPU time by a timer for each step, and by RLIMIT_CPU for all of them
-    disk      RLIMIT_FSIZE: no file that is written may grow past a few MiB
+    disk      RLIMIT_FSIZE: no file that is written may grow past a few MiB, or what a model's optimised form may have
 """
 
 from __future__ import annotations
@@ -72,10 +72,10 @@ MACHINES: Final = {
 }  # fmt: skip
 
 
-def isolate(*, memory_bytes: int, cpu_s: int) -> None:
-    """Take everything. Raises IsolationError where the network cannot be taken."""
+def isolate(*, memory_bytes: int, cpu_s: int, written_bytes: int = WRITTEN_BYTES_MAX) -> None:
+    """Take everything; no file may grow past `written_bytes`. Raises IsolationError where the network cannot be taken."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (WRITTEN_BYTES_MAX, WRITTEN_BYTES_MAX))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (written_bytes, written_bytes))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
     files = min(FILES_OPEN_MAX, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))

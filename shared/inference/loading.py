@@ -11,6 +11,7 @@ from shared.inference.providers import CPU
 from shared.inference.session import load_session
 from shared.inference.sessions import Sessions
 from shared.inference.transform import load_transform
+from shared.inference.verifying import sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,11 +22,17 @@ if TYPE_CHECKING:
 
 
 def load_model(
-    root: Path, model: Model, version: ModelVersion, *, threads: int = 1, device: Device = CPU
+    root: Path,
+    model: Model,
+    version: ModelVersion,
+    *,
+    threads: int = 1,
+    device: Device = CPU,
+    hashed: Callable[[Path], str] = sha256_of,
 ) -> ServedModel:
     """Load `version` of `model` from the package at `root`.
 
-    `threads`: intra-op threads where the model's declaration names none.
+    `threads`: intra-op threads where the model's declaration names none. `hashed`: gives the SHA-256 of a file.
     Raises ModelUnavailableError, ModelDigestError or TransformFailedError.
     """
     before_bytes = resident_bytes()
@@ -36,6 +43,7 @@ def load_model(
         threads=threads,
         fed_by_caller=model.transform is None,
         device=device,
+        hashed=hashed,
     )
     transform = (
         load_transform(root / model.transform, model=model.name) if model.transform else None
@@ -59,17 +67,18 @@ def open_sessions(
     threads: int = 1,
     device: Device = CPU,
     then: Callable[[ServedModel], object] | None = None,
+    hashed: Callable[[Path], str] = sha256_of,
 ) -> Sessions[ServedModel]:
     """The models of the package at `root`, none of them loaded yet.
 
     One that asks for more memory than the process may have is dropped, and loaded anew when it is next used.
 
-    `then`: done with each model before anybody uses it, such as a first run.
+    `then`: done with each model before anybody uses it, such as a first run. `hashed`: as above.
     """
 
     def load(name: str, version: str) -> ServedModel:
         model, spec = catalog.find(name, version)
-        served = load_model(root, model, spec, threads=threads, device=device)
+        served = load_model(root, model, spec, threads=threads, device=device, hashed=hashed)
         served.session.rows_meant = model.max_batch_size
         served.session.on_spent = partial(sessions.drop, name, version)
         if then is not None:

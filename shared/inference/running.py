@@ -18,6 +18,7 @@ from shared.schema.request import InferenceRequest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from shared.catalog import Model, ModelVersion
     from shared.inference.pipeline import ServedModel
     from shared.repository import ModelEntry
 
@@ -26,8 +27,7 @@ RUN_TIMEOUT_S = 60.0
 
 def load(entry: ModelEntry, version: str | None = None) -> ServedModel:
     """One served version of the model, its files verified; raises what the pool would raise."""
-    repository = Repository(folder=entry.folder.parent, models={entry.name: entry}, pools={})
-    model, found = parse_catalog(compile_catalog(repository)).find(entry.name, version)
+    model, found = declared(entry, version)
     # A package holds the repository as `models/`; here its folder may have any name.
     transform = f"{entry.name}/{TRANSFORM_FILE}" if model.transform else None
     return load_model(
@@ -35,6 +35,12 @@ def load(entry: ModelEntry, version: str | None = None) -> ServedModel:
         replace(model, transform=transform),
         replace(found, folder=f"{entry.name}/{found.version}"),
     )
+
+
+def declared(entry: ModelEntry, version: str | None = None) -> tuple[Model, ModelVersion]:
+    """The model as a catalog has it, and one of its served versions."""
+    repository = Repository(folder=entry.folder.parent, models={entry.name: entry}, pools={})
+    return parse_catalog(compile_catalog(repository)).find(entry.name, version)
 
 
 def answer(model: ServedModel, request: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -18,11 +18,19 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from shared.inference.admission_limits import AdmissionLimits, widest_limits
-from shared.inference.findings import Judgement, ModelInspection, ModelRefusedError
+from shared.inference.findings import (
+    Compared,
+    Judgement,
+    ModelInspection,
+    ModelRefusedError,
+    Started,
+)
 from shared.limits import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from shared.schema.spec import FormOptimization
 
 ROOT: Final = Path(__file__).parents[2]
 CHILD: Final = "shared.inference.sandboxed"
@@ -54,6 +62,41 @@ def judge_in_sandbox(folder: Path, version: str, limits: AdmissionLimits) -> Jud
     request = {"folder": str(folder.absolute()), "version": version}
     found = _ask("judge", request, limits, f"{folder.name} {version}")
     return Judgement(golden=int(found["golden"]))
+
+
+def make_form_in_sandbox(
+    folder: Path,
+    version: str,
+    target: Path,
+    limits: AdmissionLimits,
+    *,
+    only: FormOptimization | None = None,
+) -> dict[FormOptimization, Compared]:
+    """`forms.make_form` of a version of the model in `folder`, in a process of its own; raises as above."""
+    request = {
+        "folder": str(folder.absolute()),
+        "version": version,
+        "target": str(target.absolute()),
+        "only": only,
+        "written_bytes": limits.files_bytes,
+    }
+    compared = _ask("make form", request, limits, f"{folder.name} {version}")
+    return {optimization: Compared(**found) for optimization, found in compared.items()}
+
+
+def measure_start_in_sandbox(
+    files: Sequence[Path],
+    session: Mapping[str, Any],
+    optimization: str,
+    limits: AdmissionLimits,
+) -> Started:
+    """`forms.measure_start` in a process of its own; raises as above."""
+    request = {
+        "files": [str(file.absolute()) for file in files],
+        "session": dict(session),
+        "optimization": optimization,
+    }
+    return Started(**_ask("measure start", request, limits, files[0].name))
 
 
 def _ask(task: str, request: Mapping[str, Any], limits: AdmissionLimits, what: str) -> Any:

@@ -9,12 +9,18 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shared.inference.admission_limits import AdmissionLimits
 from shared.inference.findings import ModelRefusedError
-from shared.inference.isolation import IsolationError, begin_timer, isolate
+from shared.inference.isolation import (
+    WRITTEN_BYTES_MAX,
+    IsolationError,
+    begin_timer,
+    isolate,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,7 +41,11 @@ def main() -> None:
 
     limits = AdmissionLimits(**question["limits"])
     try:
-        isolate(memory_bytes=limits.memory_bytes, cpu_s=round(limits.wall_s))
+        isolate(
+            memory_bytes=limits.memory_bytes,
+            cpu_s=round(limits.wall_s),
+            written_bytes=question.get("written_bytes", WRITTEN_BYTES_MAX),
+        )
         write({"found": _look(question, limits, begin)})
     except (ModelRefusedError, IsolationError) as error:
         write({"refused": str(error)})
@@ -57,10 +67,28 @@ def _look(
 
         golden = judge(Path(question["folder"]), question["version"], limits, begin)
         return {"golden": golden}
+    if question["task"] in ("make form", "measure start"):
+        return _of_form(question, limits, begin)
     from shared.inference.inspect import inspect_model  # noqa: PLC0415  as above
 
     path, pad = Path(question["path"]), question["pad"]
     return inspect_model(path, pad=pad, limits=limits, steps=begin).to_json()
+
+
+def _of_form(
+    question: Mapping[str, Any], limits: AdmissionLimits, begin: Callable[[str, float], None]
+) -> dict[str, Any]:
+    from shared.inference.forms import make_form, measure_start  # noqa: PLC0415  as above
+
+    if question["task"] == "measure start":
+        begin("making a session", limits.load_s)
+        return asdict(
+            measure_start(question["files"], question["session"], question["optimization"])
+        )
+    folder, target = Path(question["folder"]), Path(question["target"])
+    version, only = question["version"], question["only"]
+    compared = make_form(folder, version, target, limits, begin, only=only)
+    return {optimization: asdict(found) for optimization, found in compared.items()}
 
 
 if __name__ == "__main__":

@@ -7,12 +7,11 @@ as its bit pattern in uint16 arrays.
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import stat
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import onnxruntime
 from onnxruntime import GraphOptimizationLevel, InferenceSession, OrtValue, SessionOptions
 from onnxruntime.capi.onnxruntime_pybind11_state import (
     Fail,
@@ -26,7 +25,6 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
 from shared.errors import (
     DeadlineExceededError,
     LanewayError,
-    ModelDigestError,
     ModelLimitError,
     ModelRunError,
     ModelUnavailableError,
@@ -42,6 +40,7 @@ from shared.inference.runtime_words import (
     value_fault,
     without_values,
 )
+from shared.inference.verifying import sha256_of, verify_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -49,7 +48,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from shared.catalog import ModelVersion, SessionSpec
+    from shared.catalog import FormSpec, ModelVersion, SessionSpec
     from shared.inference.providers import Device
 
 OPTIMIZATION_LEVELS: Final = {
@@ -195,20 +194,22 @@ def load_session(
     threads: int = 1,
     fed_by_caller: bool = True,
     device: Device = CPU,
+    hashed: Callable[[Path], str] = sha256_of,
 ) -> ModelSession:
     """Verify the files of `version` in `folder` and make its session on `device`.
 
     `threads`: intra-op threads where the model's declaration names none. `fed_by_caller`: see
-    `ModelSession`.
+    `ModelSession`. `hashed`: gives the SHA-256 of a file.
     Raises ModelUnavailableError for a missing file or one that onnxruntime cannot load,
     ModelDigestError for one that is not the one that was locked.
     """
-    verify_files(folder, version)
-    path = folder / version.files[0].path
+    if version.form is not None:
+        check_form(version, version.form)
+    verify_files(folder, version, hashed)
+    options = session_options(spec, threads=threads, form=version.form)
+    path = folder / version.loaded[0].path
     try:
-        session = InferenceSession(
-            str(path), session_options(spec, threads=threads), providers=list(device.providers)
-        )
+        session = InferenceSession(str(path), options, providers=list(device.providers))
     except (
         Exception
     ) as error:  # onnxruntime's own exceptions share no base, and it raises others too
@@ -220,42 +221,27 @@ def load_session(
     return ModelSession(version, session, fed_by_caller=fed_by_caller)
 
 
-def session_options(spec: SessionSpec, *, threads: int) -> SessionOptions:
-    """The model's declaration in onnxruntime's terms."""
+def check_form(version: ModelVersion, form: FormSpec) -> None:
+    """Raise ModelUnavailableError where another onnxruntime optimised the graph than this one."""
+    if form.onnxruntime != onnxruntime.__version__:
+        raise ModelUnavailableError(
+            f"model {version.model!r} version {version.version!r} was optimised by onnxruntime "
+            f"{form.onnxruntime}, and this is {onnxruntime.__version__}; deploy it again"
+        )
+
+
+def session_options(
+    spec: SessionSpec, *, threads: int, form: FormSpec | None = None
+) -> SessionOptions:
+    """The model's declaration in onnxruntime's terms; `form`: what is loaded in place of its files."""
     options = SessionOptions()
     options.intra_op_num_threads = spec.intra_op_threads or threads
     options.inter_op_num_threads = spec.inter_op_threads
-    options.graph_optimization_level = OPTIMIZATION_LEVELS[spec.optimization]
+    level = spec.optimization if form is None else form.optimization
+    options.graph_optimization_level = OPTIMIZATION_LEVELS[level]
     options.enable_cpu_mem_arena = spec.memory_arena
     options.log_severity_level = LOG_FATAL_ONLY
     return options
-
-
-def verify_files(folder: Path, version: ModelVersion) -> None:
-    """Compare every file of the version with its locked size and SHA-256.
-
-    Symbolic links are refused: what they point to can change after this look at it. Hard links are
-    looked for when a model is added; packages are unpacked as plain files.
-    """
-    for file in version.files:
-        where = f"file {file.path!r} of model {version.model!r} version {version.version!r}"
-        path = folder / file.path
-        try:
-            status = path.lstat()
-        except OSError as error:
-            raise ModelUnavailableError(f"{where} is missing from the package") from error
-        if not stat.S_ISREG(status.st_mode):
-            raise ModelDigestError(f"{where} is not a plain file")
-        if status.st_size != file.size_bytes:
-            raise ModelDigestError(
-                f"{where} has {status.st_size} bytes; {file.size_bytes} were locked"
-            )
-        with path.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
-        if found != file.sha256:
-            raise ModelDigestError(
-                f"{where} has SHA-256 {found[:12]}...; {file.sha256[:12]}... was locked"
-            )
 
 
 def shared_dimensions(session: InferenceSession) -> list[tuple[str, list[tuple[str, int]]]]:

@@ -45,6 +45,8 @@ RelativePath = Annotated[
 ]
 LatencyClass = Literal["realtime", "async", "batch"]
 Compute = Literal["cpu", "gpu"]
+Machine = Literal["x86_64", "arm64"]
+FormOptimization = Literal["disabled", "all"]
 TensorName = Annotated[str, StringConstraints(min_length=1, max_length=NAME_LENGTH_MAX)]
 Filler = StrictInt | Annotated[StrictFloat, Field(allow_inf_nan=False)]
 """A number, and no truth value: what the padded part of a tensor holds."""
@@ -131,6 +133,8 @@ class ModelSpec(Declared):
     allow_non_finite: bool = False
     batching: Batching = Batching()
     session: SessionOptions = SessionOptions()
+    form: Literal["measured", "plain"] = "measured"
+    """What a pool's package ships: the offline-optimised form where locking found that it pays, or never."""
     lineage: Lineage = Lineage()
     source: Source | None = None
     requirements: tuple[str, ...] = ()
@@ -250,6 +254,24 @@ class Stacking(Declared):
     """Only for a model whose model.toml declares `pad`, and left out of the file otherwise."""
 
 
+class MeasuredForm(Declared):
+    """What the offline-optimised form of the files showed against the files themselves, on one kind of machine."""
+
+    onnxruntime: str
+    """By which it was made; another one serves the plain files."""
+    optimization: FormOptimization | None = None
+    """What onnxruntime still optimises when it loads the form; None: the plain files are served."""
+    reason: str = ""
+    """Why the plain files are served, with the figure."""
+    start_ratio: float | None = Field(default=None, ge=0)
+    """CPU time of hashing and making a session, form / plain; None: not measured, as below."""
+    memory_ratio: float | None = Field(default=None, ge=0)
+    """What both add to a process's resident memory."""
+    run_ratio: float | None = Field(default=None, ge=0)
+    """CPU time of one run."""
+    size_bytes: int | None = Field(default=None, ge=0)
+
+
 class Manifest(Declared):
     """`models/<name>/<version>/manifest.json`: what the file itself says, written by the command line."""
 
@@ -265,4 +287,6 @@ class Manifest(Declared):
     """Operator set version by domain."""
     producer: str = ""
     stacking: Stacking
+    forms: dict[Machine, MeasuredForm] = Field(default_factory=dict)
+    """Only for models large enough for it to matter, and left out of the file otherwise."""
     lineage: Lineage = Lineage()

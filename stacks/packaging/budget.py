@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from stacks.packaging.assets import Asset
 
 
+def fits(package: Asset, layers: Sequence[Asset]) -> bool:
+    """Whether Lambda takes the package with its layers."""
+    return sum(size_bytes(part.folder) for part in (package, *layers)) <= LAMBDA_PACKAGE_BYTES
+
+
 def check_size(pool: str, package: Asset, layers: Sequence[Asset], repository: Repository) -> None:
     """Raise PackagingError when the package and its layers together pass the limit."""
     layer_bytes = sum(size_bytes(layer.folder) for layer in layers)

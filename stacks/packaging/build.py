@@ -13,15 +13,16 @@ from shared.schema.examples import golden_requests
 from shared.schema.openapi import build_openapi
 from stacks.auth import issuers
 from stacks.packaging.assets import PROJECT, Asset, Assets, BuildContext
-from stacks.packaging.budget import check_size
+from stacks.packaging.budget import check_size, fits
 from stacks.packaging.content import Content, build_package
+from stacks.packaging.forms import Forms, forms_of, into_catalog
 from stacks.packaging.image import build_image_context
 from stacks.packaging.layers import CONTROL, ONNX_RUNTIME, build_layer
 from stacks.packaging.models import add_models, add_requirements
 from stacks.packaging.sources import modules_needed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from stacks.stages import Stage
@@ -33,11 +34,12 @@ def build_assets(repository: Repository, context: BuildContext, *, stage: Stage)
     """Everything to deploy of this repository; raises PackagingError for what cannot be."""
     onnx_runtime = build_layer(ONNX_RUNTIME, context)
     control = build_layer(CONTROL, context)
-    pools = {pool: build_pool(repository, pool, context) for pool in _function_pools(repository)}
-    for pool, package in pools.items():
-        check_size(pool, package, (onnx_runtime, control), repository)
+    layers = (onnx_runtime, control)
     return Assets(
-        pools=pools,
+        pools={
+            pool: build_fitting_pool(repository, pool, context, layers=layers)
+            for pool in _function_pools(repository)
+        },
         ingress=build_ingress(repository, context),
         authorizer=build_function("authorizer", context, with_lock=bool(issuers(stage.auth))),
         sweeper=build_function("sweeper", context),
@@ -84,16 +86,35 @@ def build_images(
     }
 
 
-def build_pool(repository: Repository, pool: str, context: BuildContext) -> Asset:
-    """The package of one pool: both of its functions, its models and their catalog."""
+def build_fitting_pool(
+    repository: Repository, pool: str, context: BuildContext, *, layers: Sequence[Asset]
+) -> Asset:
+    """The package of one pool, with the offline-optimised forms that there is room for beside the layers.
+
+    Raises PackagingError where there is none for the plain files either.
+    """
+    forms = forms_of(repository.models_of(pool), context)
+    while True:
+        package = build_pool(repository, pool, context, forms)
+        grown = [key for key, form in forms.items() if form.grows_bytes > 0]
+        if fits(package, layers) or not grown:
+            check_size(pool, package, layers, repository)
+            return package
+        del forms[max(grown, key=lambda key: forms[key].grows_bytes)]
+
+
+def build_pool(
+    repository: Repository, pool: str, context: BuildContext, forms: Forms | None = None
+) -> Asset:
+    """The package of one pool: both of its functions, its models in these forms, and their catalog."""
     content = Content()
     entries = repository.models_of(pool)
     transforms = [entry.transform for entry in entries if entry.transform is not None]
     for handler in _POOL_HANDLERS:
         _add_sources(content, handler, *transforms)
-    add_models(content, entries)
+    add_models(content, entries, forms)
     add_requirements(content, repository, pool)
-    content.written["catalog.json"] = _catalog(repository, pool)
+    content.written["catalog.json"] = _catalog(repository, pool, forms)
     return build_package(pool, content, context)
 
 
@@ -132,8 +153,8 @@ def _add_sources(content: Content, handler: str, *others: Path) -> None:
         content.copy(path, to=path.relative_to(PROJECT).as_posix())
 
 
-def _catalog(repository: Repository, pool: str | None) -> bytes:
-    catalog: dict[str, Any] = compile_catalog(repository, pool=pool)
+def _catalog(repository: Repository, pool: str | None, forms: Forms | None = None) -> bytes:
+    catalog: dict[str, Any] = into_catalog(compile_catalog(repository, pool=pool), forms or {})
     catalog["validators"] = export_validators()
     return json.dumps(catalog, separators=(",", ":")).encode()
 

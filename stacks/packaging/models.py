@@ -17,17 +17,22 @@ if TYPE_CHECKING:
     from shared.repository import ModelEntry, Repository
     from shared.schema.spec import Manifest
     from stacks.packaging.content import Content
+    from stacks.packaging.forms import Forms, ShippedForm
 
 NOT_SIDE_FILES: Final = ("model.toml", "golden.json", "golden", "__pycache__")
 """Beside a transform, but of no use to it; so are Markdown, hidden files and other Python scripts
 that it does not import."""
 
 
-def add_models(content: Content, entries: list[ModelEntry]) -> None:
-    """Add every served version of these models, and their transforms."""
+def add_models(content: Content, entries: list[ModelEntry], forms: Forms | None = None) -> None:
+    """Add every served version of these models, as it is or in its form, and their transforms."""
     for entry in entries:
         for version, manifest in entry.manifests.items():
-            _add_version(content, entry, version, manifest)
+            form = (forms or {}).get((entry.name, version))
+            if form is None:
+                _add_version(content, entry, version, manifest)
+            else:
+                _add_form(content, entry, version, form)
         if entry.transform is not None:
             for path in side_files(entry):
                 place = path.relative_to(entry.folder).as_posix()
@@ -91,12 +96,18 @@ def _is_side_file(path: Path, top: str) -> bool:
 def _add_version(content: Content, entry: ModelEntry, version: str, manifest: Manifest) -> None:
     for file in manifest.files:
         path = entry.folder / version / file.path
-        _refuse_changed(path, entry.name, file.sha256)
+        refuse_changed(path, entry.name, file.sha256)
         place = f"models/{entry.name}/{version}/{file.path}"
         content.copy(path, to=place, digest=file.sha256)
 
 
-def _refuse_changed(path: Path, model: str, sha256: str) -> None:
+def _add_form(content: Content, entry: ModelEntry, version: str, form: ShippedForm) -> None:
+    for path, sha256 in form.files.items():
+        content.copy(path, to=f"models/{entry.name}/{version}/{path.name}", digest=sha256)
+
+
+def refuse_changed(path: Path, model: str, sha256: str) -> None:
+    """Raise PackagingError for a file that is missing, or not the one that was locked."""
     if not path.is_file():
         raise PackagingError(
             f"{path} is in the manifest, but not on disk; if it comes from a package, get it "

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from shared.repository import Repository, read_repository
 from stacks.packaging.assets import BuildContext
-from stacks.packaging.build import build_pool
-from stacks.packaging.layers import ONNX_RUNTIME, build_layer
+from stacks.packaging.build import build_fitting_pool
+from stacks.packaging.layers import CONTROL, ONNX_RUNTIME, build_layer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,8 +44,9 @@ def unpack(repository: Repository, models: Sequence[str], target: Path) -> Unpac
     pool = repository.models[models[0]].spec.pool
     chosen = {name: repository.models[name] for name in models}
     context = BuildContext()
-    package = build_pool(replace(repository, models=chosen), pool, context)
-    layer = build_layer(ONNX_RUNTIME, context)
+    layer, control = build_layer(ONNX_RUNTIME, context), build_layer(CONTROL, context)
+    alone = replace(repository, models=chosen)
+    package = build_fitting_pool(alone, pool, context, layers=(layer, control))
     shutil.copytree(package.folder, target / "task")
     shutil.copytree(layer.folder, target / "opt")
     as_deployed(target)

@@ -36,7 +36,7 @@ def test_a_model_is_started_and_asked_as_a_function_would_be(tmp_path):
     assert 0 < found["imported_mib"] < found["loaded_mib"] <= found["peak_mib"]
     [requests] = found["requests"]
     assert 0 < requests["p50_ms"] <= requests["p99_ms"]
-    assert found["form"]["equal"]
+    assert found["form"] is None  # of so small a model there is none to be had
     assert found["advice"][0].startswith("memory_mib = ")
     assert picture.read_text().startswith("<svg")
 

@@ -11,6 +11,7 @@ from cli.profile.advice import Form, Requests, advise, choose, sizes
 from cli.profile.measure import STAGES, Profile
 from cli.profile.picture import draw
 from cli.profile.processes import ColdStart
+from shared.schema.spec import MeasuredForm
 
 ONE = Requests(
     threads=1,
@@ -20,15 +21,13 @@ ONE = Requests(
     cpu_ms=10.0,
 )
 TWO = replace(ONE, threads=2, p50_ms=6.0, p99_ms=12.0)
-FORM = Form(
-    session_ms=40.0,
-    plain_session_ms=110.0,
+PAYS = MeasuredForm(
+    onnxruntime="1.31.1",
+    optimization="disabled",
+    start_ratio=0.5,
+    memory_ratio=0.4,
     run_ratio=1.0,
-    loaded_mib=120.0,
-    plain_loaded_mib=220.0,
     size_bytes=90_000_000,
-    plain_size_bytes=23_000_000,
-    equal=True,
 )
 
 
@@ -82,16 +81,20 @@ def test_the_warm_mode_follows_what_a_start_takes(promise_ms, mode):
 
 
 @pytest.mark.parametrize(
-    ("change", "pays"),
+    ("measured", "shipped", "says"),
     [
-        ({}, True),
-        ({"equal": False}, False),
-        ({"run_ratio": 1.2}, False),
-        ({"session_ms": 100.0}, False),
+        (PAYS, True, "the package has it (start x 0.5, memory x 0.4, run x 1, 90.0 MB)"),
+        (PAYS, False, "have it packaged with: laneway models lock m"),
+        (
+            PAYS.model_copy(update={"optimization": None, "reason": "a run takes twice as long"}),
+            False,
+            "does not pay (a run takes twice as long)",
+        ),
     ],
 )
-def test_a_form_pays_that_starts_faster_runs_no_slower_and_answers_the_same(change, pays):
-    assert replace(FORM, **change).pays is pays
+def test_what_is_advised_of_a_form_is_what_packages_do_with_it(measured, shipped, says):
+    form = Form(measured=measured, shipped=shipped, lock="laneway models lock m")
+    assert says in advise(offered(), [ONE], form, target_p99_ms=100)[-1]
 
 
 def test_the_picture_shows_every_stage_and_every_part():
@@ -102,7 +105,6 @@ def test_the_picture_shows_every_stage_and_every_part():
         loaded_mib=200.0,
         peak_mib=210.0,
         requests=[ONE],
-        form=None,
     )
     drawn = ET.fromstring(draw(profile, title="a <model>"))  # noqa: S314  drawn a line above
     words = {element.text for element in drawn.iter() if element.text}
