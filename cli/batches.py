@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from cli.output import answer_table, console
+from cli.tables import to_the_second
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -72,8 +73,9 @@ def show_table(batches: Iterable[Batch]) -> None:
                 str(batch.counts.total),
                 str(batch.counts.succeeded),
                 str(batch.counts.failed),
-                batch.created_at,
+                to_the_second(batch.created_at),
             )
             for batch in batches
         ],
+        whole=("batch",),
     )

@@ -46,7 +46,7 @@ def show_jobs(jobs: Iterable[Job]) -> None:
                 job.model,
                 job.version,
                 job.latency_class,
-                _second(job.created_at),
+                to_the_second(job.created_at),
                 f"{job.attempt}/{job.max_attempts}",
             )
             for job in jobs
@@ -77,7 +77,7 @@ def show_job(job: Job) -> None:
     answer_table(("", ""), [(name, str(value)) for name, value in facts if value is not None])
 
 
-def _second(time: str) -> str:
+def to_the_second(time: str) -> str:
     """An ISO time without its fraction."""
     return time.partition(".")[0].replace("T", " ")
 

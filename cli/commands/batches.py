@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path  # noqa: TC003  typer reads it at run time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -20,8 +20,18 @@ from cli.output import CommandError, answer, answer_json, say
 
 if TYPE_CHECKING:
     from cli.client import Batch, Laneway
+    from cli.client.batches import BatchFileName
 
 app = typer.Typer(no_args_is_help=True, help="Run a model over a file of lines.")
+
+
+def _file_name(value: str) -> str:
+    from cli.client.batches import FILES
+
+    if value not in FILES:
+        raise typer.BadParameter(f"use one of {', '.join(FILES)}")
+    return value
+
 
 BatchArgument = Annotated[str, typer.Argument(metavar="ID", help="The batch's id.")]
 
@@ -75,7 +85,8 @@ def _tell(batch: Batch) -> None:
         raise CommandError(f"the batch {batch.status}{reason}")
     say(said)
     if batch.counts.failed:
-        say(f"run the failed lines again with: laneway batches retry {batch.id}")
+        say(f"why: laneway batches download {batch.id} --file errors --output errors.jsonl")
+        say(f"run them again: laneway batches retry {batch.id}")
 
 
 @app.command("list")
@@ -114,6 +125,26 @@ def show(
 
     with connect(endpoint, api_key=api_key, iam=iam, region=region, timeout_s=timeout_s) as client:
         answer_json(asdict(client.batch(batch_id)))
+
+
+@app.command()
+def download(
+    batch_id: BatchArgument,
+    *,
+    file: Annotated[
+        str, typer.Option(callback=_file_name, help="output, errors, refused or manifest.")
+    ] = "output",
+    output: Annotated[Path, typer.Option(help="Where to write it.")],
+    endpoint: EndpointOption = None,
+    api_key: ApiKeyOption = None,
+    iam: IamOption = False,
+    region: IamRegionOption = None,
+    timeout_s: TimeoutOption = 60.0,
+) -> None:
+    """Write a file of a batch that has ended: its answers, or why lines have none."""
+    with connect(endpoint, api_key=api_key, iam=iam, region=region, timeout_s=timeout_s) as client:
+        client.download_batch(batch_id, output, file=cast("BatchFileName", file))
+    say(f"{output.stat().st_size} bytes written to {output}")
 
 
 @app.command()

@@ -241,6 +241,14 @@ def test_failed_lines_are_run_again_from_the_shell(service, laneway, tmp_path):
     assert f"laneway batches retry {batch_id}" in err
     assert "0 lines answered, 1 failed" in again[2]
 
+    code, _, err = laneway(
+        "batches", "download", batch_id, "--file", "errors", "--output", "e.jsonl"
+    )
+    assert code == 0, err
+    assert json.loads((tmp_path / "e.jsonl").read_text())["line"] == 31
+    nothing = laneway("batches", "download", batch_id, "--file", "logs", "--output", "l")
+    assert "use one of output, errors, refused, manifest" in nothing[2]
+
 
 def test_a_batch_that_fails_says_why_and_exits_with_1(service, laneway, tmp_path):
     (tmp_path / "in.jsonl").write_bytes(b"\x1f\x8b\x08\x00")
@@ -259,4 +267,4 @@ def test_batches_are_listed_and_canceled_from_the_shell(service, laneway):
     listed = laneway("batches", "list", "--limit", 3)
 
     assert "is canceled" in canceled[2]
-    assert batch["id"] in listed[1].replace("\n", "")
+    assert batch["id"] in listed[1]
