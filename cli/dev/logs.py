@@ -34,6 +34,7 @@ _LOUD: Final = ("ERROR", "CRITICAL")
 _OUTCOMES: Final = {"succeeded": "green", "failed": "bold red"}
 _DELIVERED: Final = "WEBHOOK_DELIVERED"
 _SWEPT: Final = "swept_"
+_ACTED_ON: Final = ("model", "version", "job_id", "batch_id", "key_id")
 
 
 class LogFollower:
@@ -190,6 +191,14 @@ def _webhook(line: Text, fields: Mapping[str, Any]) -> Text:
     return line.append(f"  job {fields.get('job_id')}")
 
 
+def _act(line: Text, fields: Mapping[str, Any]) -> Text:
+    """An act of the audit that no other line tells of."""
+    line.append(f"{fields.get('audit')} ", style="bold")
+    line.append(" ".join(str(fields[k]) for k in _ACTED_ON if fields.get(k)))
+    outcome = str(fields.get("outcome", "ok"))
+    return line if outcome == "ok" else line.append(f"  {outcome}", style="yellow")
+
+
 def _sweep(line: Text, fields: Mapping[str, Any]) -> Text | None:
     counts = {name.removeprefix(_SWEPT): n for name, n in fields.items() if name.startswith(_SWEPT)}
     said = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
@@ -200,6 +209,7 @@ _TELLERS: Final[Mapping[str, Callable[[Text, Mapping[str, Any]], Text | None]]] 
     "job": _job,
     "webhook": _webhook,
     "sweep": _sweep,
+    "audit": _act,
 }
 
 

@@ -57,15 +57,15 @@ class Terminal:
 
 
 def pasted(running: Running, found: list[Example], folder: Path, laneway: str) -> list[str]:
-    """The commands of the first example, and how a model is called that takes jobs alone."""
-    infer, *others = commands(running, found[0], folder, laneway)
-    later = [example for example in found[1:] if not example.is_realtime][:1]
-    waited = [commands(running, example, folder, laneway)[0] for example in later]
-    return [infer, *waited, *others]
+    """Three commands: those of the first example; where a model takes jobs alone, a call of it for the second."""
+    infer, ready, by_laneway = commands(running, found[0], folder, laneway)
+    later = [example for example in found[1:] if not example.is_realtime]
+    second = commands(running, later[0], folder, laneway)[0] if later else ready
+    return [infer, second, by_laneway]
 
 
 def commands(running: Running, example: Example, folder: Path, laneway: str) -> list[str]:
-    """Three commands to paste: an inference by curl, whether it is ready, an inference by `laneway`.
+    """An inference by curl, whether the service is ready, an inference by `laneway`.
 
     The example's request is written to a file in `folder`.
     """

@@ -212,11 +212,10 @@ def test_the_printed_commands_work_when_pasted(service):
         ).stdout
         for command in commands
     ]
-    assert len(answers) == 4
+    assert len(answers) == 3
     assert '"outputs"' in answers[0]
     assert '"text-recognition"' in answers[1]
-    assert answers[2].strip().endswith("200")
-    assert "embedding" in answers[3]
+    assert "embedding" in answers[2]
 
 
 def test_the_openapi_description_is_open_and_names_this_service_as_its_server(service):

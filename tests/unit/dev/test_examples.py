@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, save
 from cli.dev.examples import examples
 from cli.dev.failures import DevError
 from cli.dev.state import AwsAccess, Running
-from cli.dev.terminal import commands
+from cli.dev.terminal import commands, pasted
 from cli.models.add import add
 from shared.repository import read_repository
 
@@ -61,6 +61,19 @@ def test_models_that_take_jobs_alone_come_last_and_are_waited_for(small_models, 
     assert "-H 'prefer: respond-async, wait=20'" in infer
     assert "prefer" not in ready
     assert "laneway submit --wait queued" in laneway
+
+
+def test_three_commands_are_printed_and_one_of_them_is_for_a_model_that_takes_jobs_alone(
+    small_models, tmp_path
+):
+    found = examples(read_repository(small_models))
+    infer, queued, laneway = pasted(RUNNING, found, tmp_path, "laneway")
+    assert f"/{found[0].model}/infer" in infer
+    assert "/queued/infer" in queued
+    assert f"laneway infer {found[0].model}" in laneway
+
+    at_once = [example for example in found if example.is_realtime]
+    assert "/v2/health/ready" in pasted(RUNNING, at_once, tmp_path, "laneway")[1]
 
 
 def test_a_repository_that_nobody_can_ask_is_refused_with_the_way_out(tmp_path, small_models):

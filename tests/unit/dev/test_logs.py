@@ -30,6 +30,13 @@ def test_a_cold_start_is_said():
     assert told(request(status=200, model="iris", cold_start=True)).endswith("cold start")
 
 
+def test_an_act_says_what_was_done_to_what():
+    act = {"message": "audit", "audit": "deploy", "model": "iris", "version": "2", "outcome": "ok"}
+    assert told(json.dumps(act)).endswith("deploy iris 2")
+    refused = {"message": "audit", "audit": "submit", "batch_id": "u-1", "outcome": "not_found"}
+    assert told(json.dumps(refused)).endswith("submit u-1  not_found")
+
+
 @pytest.mark.parametrize(("status", "colour"), [(200, "green"), (404, "yellow"), (500, "red")])
 def test_the_status_has_the_colour_of_its_kind(status, colour):
     line = render(NOON_MS, "ingress", request(status=status))
