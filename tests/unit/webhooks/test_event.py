@@ -41,7 +41,7 @@ def test_a_failed_jobs_event_says_why():
     assert told["data"]["error"] == {
         "error": "input 'x' has 3 columns",
         "code": "signature_mismatch",
-        "field": None,
+        "field": "inputs[0].shape",
     }
 
 
