@@ -1,28 +1,24 @@
 """HTTP API events: an event (payload format 2.0) becomes an `HttpRequest`, a `Response` its answer.
 
-Common to the functions behind the HTTP API. It knows the gateway's rules about bodies (what arrives
-as base64, what fits) and the shape of our errors; it knows no address and no model.
+Common to the functions behind the HTTP API. It knows the shape of our errors, and no address and no model;
+what the gateway does to bodies is in `functions.gateway_bodies`.
 """
 
 from __future__ import annotations
 
-import binascii
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
+from functions.gateway_bodies import JSON_HEADERS, body_bytes, read_body, write_response
 from shared.errors import (
     InternalError,
     LanewayError,
     LimitError,
-    MalformedBodyError,
-    MediaTypeError,
     MethodNotAllowedError,
     NotSupportedError,
-    TooLargeError,
 )
-from shared.limits import BINARY_BODY_BYTES_MAX, BODY_BYTES_MAX
 from shared.principal import NOBODY, principal_of
 from shared.telemetry import RequestFacts
 
@@ -38,11 +34,6 @@ REMAINING: Final = "laneway_remaining_ms"
 """Member of an event that one function hands to another: the time that its caller waits."""
 RETRY_AFTER_S: Final = 1
 """What a caller is told to wait after a failure that a later try may not meet."""
-JSON_HEADERS: Final = {"content-type": "application/json"}
-_TEXT_TYPES: Final = ("application/json", "text/")
-_SURELY_FITS_BYTES: Final = BODY_BYTES_MAX // 6
-"""Lambda's own JSON escapes a character into at most six bytes for each of its bytes."""
-_BINARY_ONLY_HEADERS: Final = ("content-encoding", "inference-header-content-length")
 
 
 class HttpRequest:
@@ -141,7 +132,7 @@ def serve(
             and principal is not NOBODY  # or whoever sends no proof could use up a tenant's calls
         ):
             # Before the body is read: a refused call costs as little as can be.
-            standing = gate.admit(principal.tenant, principal.limits, _body_bytes(event))
+            standing = gate.admit(principal.tenant, principal.limits, body_bytes(event))
         request = read_request(event, context.get_remaining_time_in_millis(), principal)
         facts.request_bytes = len(request.body)
         response = answer(request, facts)
@@ -175,13 +166,12 @@ def read_request(
 ) -> HttpRequest:
     """The call that an event holds, made by `principal`; `remaining_ms` until the invocation ends.
 
-    Raises `MediaTypeError` for a body that its Content-Type mangled, `TooLargeError` for one past
-    the limit and `MalformedBodyError` for one that is not base64.
+    Raises what `read_body` raises.
     """
     headers = event.get("headers") or {}
     if REMAINING in event:
         remaining_ms = min(remaining_ms, event[REMAINING])
-    return HttpRequest(event, headers, _read_body(event, headers), remaining_ms, principal)
+    return HttpRequest(event, headers, read_body(event, headers), remaining_ms, principal)
 
 
 def _without_stage(path: str, stage: str) -> str:
@@ -191,51 +181,6 @@ def _without_stage(path: str, stage: str) -> str:
     if path == prefix or path.startswith(f"{prefix}/"):
         return path[len(prefix) :] or "/"
     return path
-
-
-def _read_body(event: Mapping[str, Any], headers: Mapping[str, str]) -> bytes:
-    body = event.get("body")
-    if not body:
-        return b""
-    if event.get("isBase64Encoded"):
-        return _from_base64(body)
-    for name in _BINARY_ONLY_HEADERS:
-        if name in headers:
-            raise MediaTypeError(
-                f"a body with {name} is binary, and Content-Type "
-                f"{headers.get('content-type', '')[:100]!r} made it text on the way; "
-                "send it as Content-Type: application/octet-stream",
-                field="content-type",
-            )
-    text: bytes = body.encode("utf-8", "surrogatepass")
-    if len(text) > BODY_BYTES_MAX:
-        raise _body_too_large(len(text), BODY_BYTES_MAX, "text")
-    return text
-
-
-def _body_bytes(event: Mapping[str, Any]) -> int:
-    """The size of the body that `read_request` will read."""
-    body: str = event.get("body") or ""
-    if event.get("isBase64Encoded"):
-        return len(body) * 3 // 4 - body[-2:].count("=")
-    return len(body) if body.isascii() else len(body.encode("utf-8", "surrogatepass"))
-
-
-def _from_base64(body: str) -> bytes:
-    try:
-        content = binascii.a2b_base64(body)
-    except (binascii.Error, ValueError) as error:
-        raise MalformedBodyError("the body is marked as base64 and is not") from error
-    if len(content) > BINARY_BODY_BYTES_MAX:
-        raise _body_too_large(len(content), BINARY_BODY_BYTES_MAX, "binary")
-    return content
-
-
-def _body_too_large(size_bytes: int, limit_bytes: int, form: str) -> TooLargeError:
-    return TooLargeError(
-        f"the body has {size_bytes} bytes and at most {limit_bytes} fit as {form}; send fewer rows "
-        "in a request, tensors in binary form rather than JSON, or a body compressed with gzip"
-    )
 
 
 def json_response(value: object, *, status: int = 200) -> Response:
@@ -253,61 +198,3 @@ def error_response(error: LanewayError, request_id: str) -> Response:
     if isinstance(error, LimitError):
         headers |= error.headers
     return Response(error.status, headers, orjson.dumps(error.body(request_id)))
-
-
-def write_response(response: Response) -> dict[str, Any]:
-    """The answer as the gateway takes it: JSON as text, anything else as base64.
-
-    Raises `TooLargeError` for an answer that does not fit a Lambda payload.
-    """
-    body = response.body
-    if response.headers is JSON_HEADERS and len(body) <= _SURELY_FITS_BYTES:
-        # The usual answer, for which one more call and a copy of the headers are worth saving.
-        return {
-            "statusCode": response.status,
-            "headers": JSON_HEADERS,
-            "body": body.decode(),
-            "isBase64Encoded": False,
-        }
-    if not _travels_as_text(response):
-        if len(body) > BINARY_BODY_BYTES_MAX:
-            raise _answer_too_large(len(body), BINARY_BODY_BYTES_MAX, "binary")
-        text = binascii.b2a_base64(body, newline=False).decode("ascii")
-        return _answer(response, text, is_base64=True)
-    if len(body) > BODY_BYTES_MAX // 2 and _escaped_bytes(body) > BODY_BYTES_MAX:
-        raise _answer_too_large(_escaped_bytes(body), BODY_BYTES_MAX, "JSON")
-    return _answer(response, body.decode(), is_base64=False)
-
-
-def _answer(response: Response, text: str, *, is_base64: bool) -> dict[str, Any]:
-    return {
-        "statusCode": response.status,
-        "headers": dict(response.headers),
-        "body": text,
-        "isBase64Encoded": is_base64,
-    }
-
-
-def _travels_as_text(response: Response) -> bool:
-    """Whether the answer goes as text; a large one that is not ASCII does not.
-
-    Lambda's own JSON escapes each such character into six bytes or twelve on some versions
-    (awslambdaric/lambda_runtime_marshaller.py).
-    """
-    headers, body = response.headers, response.body
-    if "content-encoding" in headers or not headers.get("content-type", "").startswith(_TEXT_TYPES):
-        return False
-    return len(body) <= _SURELY_FITS_BYTES or body.isascii()
-
-
-def _escaped_bytes(body: bytes) -> int:
-    """Size inside Lambda's own JSON, where each quote and backslash takes two bytes."""
-    return len(body) + body.count(b'"') + body.count(b"\\")
-
-
-def _answer_too_large(size_bytes: int, limit_bytes: int, form: str) -> TooLargeError:
-    return TooLargeError(
-        f"the answer has {size_bytes} bytes and at most {limit_bytes} fit as {form}; ask for fewer "
-        "rows or outputs in a request, for binary outputs (binary_data_output), or for a "
-        "compressed answer (Accept-Encoding: gzip)"
-    )

@@ -10,7 +10,8 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from functions.api_gateway import JSON_HEADERS, HttpRequest, Response, serve
+from functions.api_gateway import HttpRequest, Response, serve
+from functions.gateway_bodies import JSON_HEADERS
 from shared.audit import AUDIT, INFER
 from shared.catalog import infer_routes
 from shared.errors import LanewayError, ModelNotFoundError, without_memory

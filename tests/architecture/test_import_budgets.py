@@ -184,7 +184,7 @@ def test_a_handler_loads_no_other_function(package, name):
     event = "infer_json" if name == "realtime" else "model_metadata"
     _, modules = start(package, f"functions.{name}.handler", settings, event)
     loaded = {module.split(".")[1] for module in modules if module.startswith("functions.")}
-    assert loaded <= {name, "api_gateway"}
+    assert loaded <= {name, "api_gateway", "gateway_bodies"}
 
 
 @pytest.mark.parametrize("name", ["realtime", "ingress", "authorizer"])

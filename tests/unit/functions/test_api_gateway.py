@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import orjson
 import pytest
 
-from functions.api_gateway import Response, json_response, read_request, serve, write_response
+from functions.api_gateway import Response, json_response, read_request, serve
+from functions.gateway_bodies import write_response
 from shared.errors import (
     MalformedBodyError,
     MediaTypeError,
