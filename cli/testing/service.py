@@ -239,7 +239,9 @@ def _ingress(
         readiness=readiness,
         package=package,
         jobs=assembly.make_jobs(settings, catalog=catalog, connect=lambda: clients, gate=gate),
-        batches=assembly.make_batches(settings, catalog=catalog, connect=lambda: clients),
+        batches=assembly.make_batches(
+            settings, catalog=catalog, connect=lambda: clients, gate=gate
+        ),
     )
     telemetry = Telemetry(service="laneway-ingress", stage=STAGE, pool="ingress")
     handler = assembly.make_handler(service, telemetry=telemetry, gate=gate)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from functions.api_gateway import HttpRequest
+    from shared.limiting.gate import Gate
 
 IDEMPOTENCY_KEY: Final = "idempotency-key"
 PAGE_LIMIT: Final = 50
@@ -85,6 +86,13 @@ def control_body(request: HttpRequest) -> bytes | memoryview:
         content_encoding=request.headers.get("content-encoding"),
         max_decoded_bytes=CONTROL_BODY_BYTES_MAX,
     ).json
+
+
+def jobs_max(request: HttpRequest, gate: Gate | None) -> int | None:
+    """How many unfinished jobs and batches the caller's tenant may have; None: any number."""
+    if gate is None:
+        return None
+    return gate.limits(request.tenant, request.principal.limits).concurrent_jobs
 
 
 def max_bytes(request: HttpRequest) -> int:

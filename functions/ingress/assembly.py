@@ -86,6 +86,9 @@ def make_jobs(
         queues=queues,
         rules=JobRules.of(settings),
         clock=clock,
+        beside=[DynamoBatchStore(clients.dynamodb, table=settings.batches_table)]
+        if settings.batches_table
+        else (),
     )
     accepted = AcceptedJobs(store=store, payloads=payloads, clock=clock)
     return JobCalls(jobs, accepted, public_url=settings.public_url, gate=gate)
@@ -97,8 +100,12 @@ def make_batches(
     catalog: Catalog,
     connect: Callable[[], Clients],
     clock: Clock = system_clock,
+    gate: Gate | None = None,
 ) -> BatchCalls | None:
-    """The calls about batches; None for a stage that keeps none, which connects to nothing."""
+    """The calls about batches; None for a stage that keeps none, which connects to nothing.
+
+    `gate` None: no tenant is limited in its batches.
+    """
     if not settings.batches_table:
         return None
     clients = connect()
@@ -111,12 +118,14 @@ def make_batches(
         pools=frozenset(pool for pool, urls in settings.queues.items() if CHUNKS in urls),
         rules=JobRules.of(settings),
         clock=clock,
+        beside=[DynamoJobStore(clients.dynamodb, table=settings.jobs_table, clock=clock)],
     )
     return BatchCalls(
         batches,
         bucket=settings.bucket,
         presign=partial(objects.presign_get, expires_s=PRESIGNED_S),
         public_url=settings.public_url,
+        gate=gate,
     )
 
 

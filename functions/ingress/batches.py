@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from shared.jobs.batches.submit import AcceptedBatch, Batches
+    from shared.limiting.gate import Gate
 from shared.results.batches import BatchRow
 
 PRESIGNED_S: Final = PRESIGNED_S_MAX
@@ -34,9 +35,16 @@ class BatchCalls:
     """The calls about batches. `presign`: the address at which an object can be read for a while."""
 
     def __init__(
-        self, batches: Batches, *, bucket: str, presign: Callable[[str], str], public_url: str
+        self,
+        batches: Batches,
+        *,
+        bucket: str,
+        presign: Callable[[str], str],
+        public_url: str,
+        gate: Gate | None = None,
     ) -> None:
         self._batches = batches
+        self._gate = gate
         self._bucket = bucket
         self._presign = presign
         self._base = public_url.rstrip("/")
@@ -52,6 +60,7 @@ class BatchCalls:
             tenant=request.tenant,
             principal=request.principal.name,
             idempotency_key=asked.idempotency_key(request),
+            jobs_max=asked.jobs_max(request, self._gate),
         )
         return self._accepted(accepted)
 
@@ -70,7 +79,11 @@ class BatchCalls:
         if not request.principal.may(SUBMIT):
             self._found(request, batch, SUBMIT)
         return self._accepted(
-            self._batches.retry(_key(request, batch), principal=request.principal.name)
+            self._batches.retry(
+                _key(request, batch),
+                principal=request.principal.name,
+                jobs_max=asked.jobs_max(request, self._gate),
+            )
         )
 
     def _found(self, request: HttpRequest, batch: str, scope: str) -> BatchRow:

@@ -41,7 +41,7 @@ handler = make_handler(
         ),
         package=PACKAGE,
         jobs=make_jobs(_settings, catalog=_catalog, connect=_connect, gate=_gate),
-        batches=make_batches(_settings, catalog=_catalog, connect=_connect),
+        batches=make_batches(_settings, catalog=_catalog, connect=_connect, gate=_gate),
     ),
     telemetry=Telemetry(
         service="laneway-ingress",

@@ -102,7 +102,7 @@ class JobCalls:
             tenant=request.tenant,
             principal=request.principal.name,
             idempotency_key=asked.idempotency_key(request),
-            jobs_max=self._jobs_max(request),
+            jobs_max=asked.jobs_max(request, self._gate),
         )
         wait_s = _wait_s(preference, request)
         row = self._accepted.wait(accepted.row, wait_s=wait_s)
@@ -134,15 +134,9 @@ class JobCalls:
             principal=request.principal.name,
             job_id=job_id,
             idempotency_key=key,
-            jobs_max=self._jobs_max(request),
+            jobs_max=asked.jobs_max(request, self._gate),
         )
         return self._accepted_answer(accepted)
-
-    def _jobs_max(self, request: HttpRequest) -> int | None:
-        """How many unfinished jobs the caller's tenant may have."""
-        if self._gate is None:
-            return None
-        return self._gate.limits(request.tenant, request.principal.limits).concurrent_jobs
 
     def _accepted_answer(self, accepted: Accepted) -> Response:
         return self._created(accepted.row, {}) if accepted.created else self._page(accepted.row)

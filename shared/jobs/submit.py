@@ -23,7 +23,7 @@ from shared.errors import (
     UnavailableError,
     UnsupportedClassError,
 )
-from shared.jobs.counted import too_many_jobs
+from shared.jobs.counted import has_room, too_many_jobs
 from shared.jobs.messages import reference
 from shared.jobs.places import check_input_uri, input_key, upload_prefix
 from shared.jobs.signature import check_body
@@ -34,10 +34,11 @@ from shared.routing.lane import GPU, Lane, choose_lane
 from shared.schema.wire import JSON_TYPE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from shared.catalog import Catalog
     from shared.jobs.clock import Clock
+    from shared.jobs.counted import Counted
     from shared.jobs.rules import JobRules
     from shared.jobs.submission import Submission
     from shared.queues.protocol import Queue
@@ -60,7 +61,7 @@ class Accepted:
 
 
 class Jobs:
-    """Accepts the jobs of a stage. `queues`: by pool and queue."""
+    """Accepts the jobs of a stage. `queues`: by pool and queue; `beside`: what counts like jobs against a limit."""
 
     def __init__(
         self,
@@ -71,7 +72,9 @@ class Jobs:
         queues: Mapping[tuple[str, str], Queue],
         rules: JobRules,
         clock: Clock,
+        beside: Sequence[Counted] = (),
     ) -> None:
+        self._counts = (store, *beside)
         self._catalog = catalog
         self._store = store
         self._payloads = payloads
@@ -91,7 +94,7 @@ class Jobs:
     ) -> Accepted:
         """Accept a job, once for each id or key of a tenant; `principal` asks for it.
 
-        `jobs_max`: how many unfinished jobs the tenant may have. Raises a `CallerError`, among them
+        `jobs_max`: how many unfinished jobs and batches the tenant may have. Raises a `CallerError`, among them
         `ConflictError` and `TooManyJobsError`, or `UnavailableError`: then no job was made.
         """
         now = self._clock()
@@ -155,7 +158,7 @@ class Jobs:
 
     def _kept_when_full(self, key: JobKey, jobs_max: int) -> JobRow | None:
         """None while another job may be accepted; else the row that is there already, or a refusal."""
-        if self._store.counted(key.tenant, up_to=jobs_max) < jobs_max:
+        if has_room(self._counts, key.tenant, jobs_max):
             return None
         kept = self._store.get(key)
         if kept is None:

@@ -210,6 +210,12 @@ class BatchStore(Protocol):
     def due(self, *, now: float, limit: int) -> Sequence[BatchRow]:
         """Batches that somebody must look at by now, oldest first."""
 
+    def counted(self, tenant: str, *, up_to: int) -> int:
+        """How many batches of the tenant have not ended; `up_to` where there are more.
+
+        As an index knows it, which may be some moments behind.
+        """
+
     def lease(
         self, key: BatchKey, *, step: BatchStatus, owner: str, until: float, now: float
     ) -> BatchLease:

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from shared.aws import error_code, translated
 from shared.errors import StoreUnavailableError
 from shared.results.batches_table import INDEX_KEYS, SHARD, chunk_sort_key
+from shared.results.counting import count_items
 from shared.results.expressions import arguments
 from shared.results.jobs_table import Written
 
@@ -141,6 +142,18 @@ class BatchesTable:
                 **after,
             )
         return answer["Items"], answer.get("LastEvaluatedKey")
+
+    def count(self, index: str, partition: str, *, up_to: int) -> int:
+        """How many items a partition of an index has; at `up_to` the counting ends."""
+        with _named():
+            return count_items(
+                self._client,
+                table=self._name,
+                index=index,
+                key=INDEX_KEYS[index][0],
+                partition=partition,
+                up_to=up_to,
+            )
 
     def _conditional(self, write: Callable[[], Mapping[str, Any]]) -> Written:
         for attempt in range(CONFLICT_TRIES):

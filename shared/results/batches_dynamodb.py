@@ -27,7 +27,7 @@ from shared.results.batches import (
 )
 from shared.results.batches_calls import BatchesTable
 from shared.results.batches_cursor import read_cursor, write_cursor
-from shared.results.batches_table import DUE, LISTED
+from shared.results.batches_table import COUNTED, DUE, LISTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _HOLDS = "#fence = :fence AND attribute_exists(#lease_owner)"
 _NO_LEASE = "REMOVE #lease_owner"
+_ENDED = f"{_NO_LEASE}, #due_at, #counted_for"
 
 
 class DynamoBatchStore:
@@ -74,6 +75,10 @@ class DynamoBatchStore:
     def due(self, *, now: float, limit: int) -> Sequence[BatchRow]:
         """Batches that somebody must look at by now, oldest first."""
         return [items.row_of(item) for item in self._table.until(DUE, now, limit=limit)]
+
+    def counted(self, tenant: str, *, up_to: int) -> int:
+        """How many batches of the tenant have not ended."""
+        return self._table.count(COUNTED, tenant, up_to=up_to)
 
     def lease(
         self, key: BatchKey, *, step: BatchStatus, owner: str, until: float, now: float
@@ -268,8 +273,7 @@ class DynamoBatchStore:
         values = {} if failure is None else {":failure": items.failure_item(failure)}
         return self._table.update(
             items.key_of(key),
-            f"SET #status = :ended, #finished_at = :now, #lease_until = :zero{more}"
-            f" {_NO_LEASE}, #due_at",
+            f"SET #status = :ended, #finished_at = :now, #lease_until = :zero{more} {_ENDED}",
             "#status = :validating OR #status = :scheduled",
             {
                 ":validating": items.text("validating"),
@@ -291,7 +295,7 @@ class DynamoBatchStore:
             key,
             fence,
             "SET #status = #ending, #finished_at = :now, #lease_until = :zero, #files = :files"
-            f" {_NO_LEASE}, #due_at, #uploads",
+            f" {_ENDED}, #uploads",
             {":now": items.number(now), ":files": items.packed(dict(files))},
             step="finalizing",
         )

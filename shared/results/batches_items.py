@@ -65,6 +65,7 @@ def new_item(row: BatchRow) -> Item:
         **key_of(row.key),
         "tenant": text(row.key.tenant),
         "listed_at": text(listed_at(row)),
+        "counted_for": text(row.key.tenant),
         "shard": text(SHARD),
         "status": text(row.status),
         "about": packed({name: _plain(getattr(row, name)) for name in _ABOUT}),

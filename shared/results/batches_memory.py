@@ -74,6 +74,12 @@ class MemoryBatchStore:
         rows = [row for row in rows if (row.due_at or 0.0) <= now]
         return sorted(rows, key=lambda row: row.due_at or 0.0)[:limit]
 
+    def counted(self, tenant: str, *, up_to: int) -> int:
+        """How many batches of the tenant have not ended."""
+        with self._lock:
+            found = [row for key, row in self._rows.items() if key.tenant == tenant]
+        return min(up_to, sum(row.status not in BATCH_TERMINAL for row in found))
+
     def lease(
         self, key: BatchKey, *, step: BatchStatus, owner: str, until: float, now: float
     ) -> BatchLease:

@@ -1,6 +1,7 @@
 """The batches table as DynamoDB is told of it, once: for the stacks, for tests and users' fixtures.
 
-A batch's row and its chunks share a partition: `row`, then `chunk#00000` and on, in order.
+A batch's row and its chunks share a partition: `row`, then `chunk#00000` and on, in order. `counted` holds
+the keys of batches that have not ended, by tenant.
 """
 
 from __future__ import annotations
@@ -20,13 +21,16 @@ TTL_ATTRIBUTE: Final = "purge_at"
 """Of the row and of each chunk, days after the batch must have ended."""
 DUE: Final = "due"
 LISTED: Final = "listed"
+COUNTED: Final = "counted"
 SHARD: Final = "0"
 """Batches are few: one partition of the index `due` holds them all."""
 INDEX_KEYS: Final[Mapping[str, tuple[str, str]]] = {
     DUE: ("shard", "due_at"),
     LISTED: ("tenant", "listed_at"),
+    COUNTED: ("counted_for", "listed_at"),
 }
-"""Partition key and sort key of each index; sparse by the sort key, which chunks do not have."""
+"""Partition key and sort key of each index; sparse by the sort key, which chunks do not have, and `counted` by
+its partition key, which every ending removes."""
 
 
 def chunk_sort_key(index: int) -> str:
@@ -36,7 +40,7 @@ def chunk_sort_key(index: int) -> str:
 
 def table_definition(name: str) -> dict[str, Any]:
     """The arguments of `create_table`; time to live is switched on apart, on `TTL_ATTRIBUTE`."""
-    texts = (PARTITION_KEY, SORT_KEY, "shard", "tenant", "listed_at")
+    texts = (PARTITION_KEY, SORT_KEY, "shard", "tenant", "listed_at", "counted_for")
     return {
         "TableName": name,
         "BillingMode": "PAY_PER_REQUEST",
@@ -49,7 +53,9 @@ def table_definition(name: str) -> dict[str, Any]:
             {"AttributeName": "due_at", "AttributeType": "N"},
         ],
         "GlobalSecondaryIndexes": [
-            index_definition(index, keys, {"ProjectionType": "ALL"})
+            index_definition(
+                index, keys, {"ProjectionType": "KEYS_ONLY" if index == COUNTED else "ALL"}
+            )
             for index, keys in INDEX_KEYS.items()
         ],
     }

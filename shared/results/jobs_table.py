@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from shared.aws import error_code, translated
 from shared.errors import StoreUnavailableError
+from shared.results.counting import count_items
 from shared.results.expressions import arguments
 from shared.results.table import INDEX_KEYS
 
@@ -95,26 +96,15 @@ class JobsTable:
 
     def count(self, index: str, partition: str, *, up_to: int) -> int:
         """How many items a partition of an index has; at `up_to` the counting ends."""
-        given = arguments(
-            {":partition": {"S": partition}},
-            KeyConditionExpression=f"#{INDEX_KEYS[index][0]} = :partition",
-        )
-        found, start = 0, None
-        while found < up_to:
-            after: dict[str, Any] = {} if start is None else {"ExclusiveStartKey": start}
-            with _named():
-                page = self._client.query(
-                    TableName=self._name,
-                    IndexName=index,
-                    Select="COUNT",
-                    Limit=up_to - found,
-                    **given,
-                    **after,
-                )
-            found, start = found + page["Count"], page.get("LastEvaluatedKey")
-            if start is None:
-                break
-        return found
+        with _named():
+            return count_items(
+                self._client,
+                table=self._name,
+                index=index,
+                key=INDEX_KEYS[index][0],
+                partition=partition,
+                up_to=up_to,
+            )
 
     def newest(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shared.results.batches_table import COUNTED as BATCHES_COUNTED
 from shared.results.batches_table import LISTED as BATCHES_LISTED
 from shared.results.table import COUNTED, LISTED
 from stacks import names
@@ -57,7 +58,9 @@ def _allow_batches(part: LanewayFunction, resources: JobResources) -> None:
         part,
         "ListBatches",
         actions=["dynamodb:Query"],
-        resources=[resources.batches_arn(index=BATCHES_LISTED)],
+        resources=[
+            resources.batches_arn(index=index) for index in (BATCHES_LISTED, BATCHES_COUNTED)
+        ],
     )
     queues = (names.split_queue(stage), names.finish_queue(stage))
     allow(

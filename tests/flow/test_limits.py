@@ -131,6 +131,36 @@ def test_a_job_past_the_unfinished_ones_is_429_until_one_has_ended(laneway_servi
     assert submit(laneway_service, headers).status == 202
 
 
+def test_batches_count_against_the_same_limit_as_jobs(laneway_service, tenant):
+    headers = tenant("many-batches", concurrent_jobs=2)
+    job = {"model": "scale", "input": BODY}
+    resources = laneway_service.resources
+    key = "uploads/many-batches/lines"
+    resources.s3.put_object(Bucket=resources.bucket, Key=key, Body=b"{}\n")
+    batch = {"endpoint": INFER, "input": f"s3://{resources.bucket}/{key}"}
+
+    def submit(path, body, **more):
+        return laneway_service.request("POST", path, body=body, headers={**headers, **more})
+
+    first = submit("/v2/batches", batch, **{"idempotency-key": "nightly"})
+    assert (first.status, submit("/v2/jobs", job).status) == (202, 202)
+    for path, body in (("/v2/batches", batch), ("/v2/jobs", job)):
+        refused = submit(path, body)
+        assert (refused.status, refused.json()["code"]) == (429, "too_many_jobs")
+        assert refused.headers["retry-after"] == "5"
+    again = submit("/v2/batches", batch, **{"idempotency-key": "nightly"})
+    assert (again.status, again.json()["id"]) == (200, first.json()["id"])
+
+    laneway_service.run_jobs()
+    page = laneway_service.request("GET", f"/v2/batches/{first.json()['id']}", headers=headers)
+    assert page.json()["status"] == "succeeded", "its one line is an error line"
+    retry = f"/v2/batches/{first.json()['id']}/retry"
+    assert [submit("/v2/jobs", job).status for _ in range(2)] == [202, 202]
+    assert submit(retry, {}).json()["code"] == "too_many_jobs"
+    laneway_service.run_jobs()
+    assert submit(retry, {}).status == 202
+
+
 def test_a_request_that_becomes_a_job_is_counted_once(laneway_service, tenant):
     headers = tenant("handed-over", requests_per_s=0.001, burst=50)
 

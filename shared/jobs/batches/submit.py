@@ -25,6 +25,7 @@ from shared.errors import (
 from shared.jobs.batches.files import REFUSED, file_key
 from shared.jobs.batches.messages import batch_message
 from shared.jobs.batches.window import opens_at
+from shared.jobs.counted import has_room, too_many_jobs
 from shared.jobs.places import check_input_uri
 from shared.jobs.submit import new_id
 from shared.results.batches import BatchKey, BatchRow
@@ -32,10 +33,11 @@ from shared.routing.lane import GPU, choose_lane
 from shared.schema.batch_status import BATCH_TERMINAL
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from shared.catalog import Catalog
     from shared.jobs.clock import Clock
+    from shared.jobs.counted import Counted
     from shared.jobs.rules import JobRules
     from shared.queues.protocol import Queue
     from shared.results.batches import BatchList, BatchStore
@@ -57,7 +59,7 @@ class AcceptedBatch:
 
 
 class Batches:
-    """Accepts the batches of a stage. `pools`: those that have a queue of chunks."""
+    """Accepts the batches of a stage. `pools`: those that have a queue of chunks; `beside`: as in `Jobs`."""
 
     def __init__(
         self,
@@ -69,7 +71,9 @@ class Batches:
         pools: frozenset[str],
         rules: JobRules,
         clock: Clock,
+        beside: Sequence[Counted] = (),
     ) -> None:
+        self._counts = (store, *beside)
         self._catalog = catalog
         self._store = store
         self._split = split
@@ -86,17 +90,22 @@ class Batches:
         principal: str = "queue",
         batch_id: str | None = None,
         idempotency_key: str | None = None,
+        jobs_max: int | None = None,
     ) -> AcceptedBatch:
         """Accept a batch, once for each id or key of a tenant; `principal` asks for it.
 
-        Raises a `CallerError`, `ConflictError` among them, or `UnavailableError`: then there is none.
+        `jobs_max`: how many unfinished jobs and batches the tenant may have. Raises a `CallerError`,
+        `ConflictError` and `TooManyJobsError` among them, or `UnavailableError`: then there is none.
         """
         now = self._clock()
         derived = None if idempotency_key is None else _derived("k", tenant, idempotency_key)
         key = BatchKey(tenant, batch_id or derived or new_id(now))
-        return self._accept(replace(self._new_row(submission, key, now), principal=principal))
+        row = replace(self._new_row(submission, key, now), principal=principal)
+        return self._accept(row, jobs_max)
 
-    def retry(self, key: BatchKey, *, principal: str = "queue") -> AcceptedBatch:
+    def retry(
+        self, key: BatchKey, *, principal: str = "queue", jobs_max: int | None = None
+    ) -> AcceptedBatch:
         """A new batch of the lines that failed, once for each batch; `principal` asks for it.
 
         Raises `NotFinishedError` for a batch that has not ended, `InvalidRequestError` for one in
@@ -131,7 +140,8 @@ class Batches:
                     principal=principal,
                     retry_of=key.id,
                 )
-            )
+            ),
+            jobs_max,
         )
 
     def get(self, key: BatchKey) -> BatchRow:
@@ -155,8 +165,9 @@ class Batches:
             self._tell(self._finish, key)
         return self.get(key)
 
-    def _accept(self, row: BatchRow) -> AcceptedBatch:
-        kept = self._store.create(row)
+    def _accept(self, row: BatchRow, jobs_max: int | None) -> AcceptedBatch:
+        kept = None if jobs_max is None else self._kept_when_full(row.key, jobs_max)
+        kept = kept or self._store.create(row)
         if kept is None:
             if self._tell(self._split, row.key):
                 self._store.postpone(row.key, due_at=row.created_at + SPLIT_DUE_S)
@@ -166,6 +177,15 @@ class Batches:
                 f"batch {row.key.id!r} exists with another payload; use a new id or key"
             )
         return AcceptedBatch(kept, created=False)
+
+    def _kept_when_full(self, key: BatchKey, jobs_max: int) -> BatchRow | None:
+        """None while another batch may be accepted; else the row that is there already, or a refusal."""
+        if has_room(self._counts, key.tenant, jobs_max):
+            return None
+        kept = self._store.get(key)
+        if kept is None:
+            raise too_many_jobs(jobs_max)
+        return kept
 
     def _new_row(self, submission: BatchSubmission, key: BatchKey, now: float) -> BatchRow:
         match = _ENDPOINT.fullmatch(submission.endpoint)

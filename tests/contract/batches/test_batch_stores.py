@@ -292,3 +292,31 @@ def test_a_cursor_of_another_tenant_is_refused(store):
 
     with pytest.raises(InvalidRequestError, match="no cursor"):
         store.list("other", cursor=cursor)
+
+
+def test_batches_are_counted_for_their_tenant_until_they_end(store):
+    other = BatchKey("other", "b1")
+    mine = [BatchKey(KEY.tenant, f"counted-{number}") for number in range(3)]
+    for key in (*mine, other):
+        store.create(new_batch(key=key))
+    assert store.counted(KEY.tenant, up_to=10) == 3
+    assert store.counted(KEY.tenant, up_to=2) == 2
+    assert store.counted("nobody", up_to=2) == 0
+
+    store.end(mine[0], status="canceled", now=START)
+    store.end(other, status="failed", failure=FAILURE, now=START)
+
+    assert store.counted(KEY.tenant, up_to=10) == 2
+    assert store.counted("other", up_to=10) == 0
+
+
+def test_a_batch_that_runs_and_is_joined_is_counted_until_its_files_are_published(store):
+    running_batch(store, chunks=1)
+    assert store.counted(KEY.tenant, up_to=5) == 1
+    store.finalize(KEY, ending="canceled", now=START)
+    lease = store.lease(KEY, step="finalizing", owner="f", until=START + 60, now=START)
+    assert store.counted(KEY.tenant, up_to=5) == 1
+
+    assert store.finish(KEY, fence=lease.row.fence, files={}, now=START)
+
+    assert store.counted(KEY.tenant, up_to=5) == 0

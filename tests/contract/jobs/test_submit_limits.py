@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
@@ -84,6 +87,37 @@ def test_a_submitter_that_ends_before_the_row_is_written_takes_no_room(house):
         )
 
     assert submit(house, jobs_max=1).created
+
+
+def test_submitters_at_once_overshoot_by_one_job_each_at_most(house):
+    """Each counts before any of them has written: one job for each environment, as it has one call at a time."""
+    environments, jobs_max = 6, 2
+    counted = threading.Barrier(environments, timeout=10)
+
+    class Counts:
+        def __getattr__(self, name):
+            return getattr(house.store, name)
+
+        def counted(self, tenant, *, up_to):
+            found = house.store.counted(tenant, up_to=up_to)
+            counted.wait()
+            return found
+
+    def accepted(number):
+        jobs = house.with_parts(store=Counts())
+        found = 0
+        for turn in range(jobs_max + 1):
+            body = BODY.replace(b"2.0", b"%d.%d" % (number, turn))
+            with suppress(TooManyJobsError):
+                found += jobs.submit(
+                    Submission(model="scale", body=body), tenant="acme", jobs_max=jobs_max
+                ).created
+        return found
+
+    with ThreadPoolExecutor(environments) as pool:
+        let_through = sum(pool.map(accepted, range(environments)))
+
+    assert jobs_max < let_through <= jobs_max + environments
 
 
 def test_counting_is_one_call_and_tenants_without_a_limit_pay_none(house):
