@@ -34,27 +34,38 @@ class HashedAhead:
     """
 
     def __init__(self, paths: Iterable[Path]) -> None:
-        self._found: dict[Path, str] = {}
-        self._done = {path: threading.Event() for path in paths}
-        threading.Thread(target=self._hash, args=(tuple(self._done),), daemon=True).start()
+        self._under_way = {path: _Digest() for path in paths}
+        todo = tuple(self._under_way.items())  # its own: what was asked for is taken out
+        threading.Thread(target=_hash_all, args=(todo,), daemon=True).start()
 
     def sha256_of(self, path: Path) -> str:
         """Of a file that is under way: once it is done, and only once. Of any other: read now."""
-        done = self._done.pop(path, None)
-        if done is None:
-            return sha256_of(path)
-        done.wait()
-        return self._found.pop(path, "") or sha256_of(path)
+        digest = self._under_way.pop(path, None)
+        if digest is not None:
+            digest.done.wait()
+            if digest.found is not None:
+                return digest.found
+        return sha256_of(path)
 
-    def _hash(self, paths: tuple[Path, ...]) -> None:
-        for path in paths:
-            done = self._done[path]
-            try:
-                self._found[path] = _mapped_sha256(path)
-            except (OSError, ValueError):
-                pass  # whoever asks reads the file, and is told what is the matter with it
-            finally:
-                done.set()
+
+class _Digest:
+    """Of one file; `found` is None until it is done, and where the file cannot be read."""
+
+    __slots__ = ("done", "found")
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.found: str | None = None
+
+
+def _hash_all(todo: tuple[tuple[Path, _Digest], ...]) -> None:
+    for path, digest in todo:
+        try:
+            digest.found = _mapped_sha256(path)
+        except (OSError, ValueError):
+            pass  # whoever asks reads the file, and is told what is the matter with it
+        finally:
+            digest.done.set()
 
 
 def verify_files(
