@@ -1,8 +1,8 @@
 """Making one session and running it: as onnxruntime does by default, or as our package does.
 
 Arguments: the pipe to report to, the folders to import from (ours first has a `catalog.json`), the
-model's name, `default` or `ours`, and the number of runs. Both import the same modules before the
-clock starts, so that only the making of the session and what it keeps in memory differ.
+model's name, `default` or `ours`, the plain model file, and the number of runs. Both import the same modules
+before the clock starts; ours begins to hash its files before numpy, as the function does.
 """
 
 from __future__ import annotations
@@ -14,17 +14,23 @@ import time
 from pathlib import Path
 from statistics import median
 
-pipe, folders, name, way, runs = sys.argv[1:]
+pipe, folders, name, way, plain, runs = sys.argv[1:]
 sys.path[:0] = folders.split(":")
+
+from shared.catalog import load_catalog  # found only on the path set above
+from shared.inference.verifying import HashedAhead  # as above
+
+root = Path(folders.split(":")[0])
+model, version = load_catalog(root / "catalog.json").find(name)
+ahead = HashedAhead(
+    [root / version.folder / file.path for file in version.loaded] if way == "ours" else []
+)
 
 import numpy as np  # found only on the path set above
 import onnxruntime as ort  # as numpy
 
-from shared.catalog import load_catalog  # as numpy
 from shared.inference.session import load_session  # as numpy
 
-root = Path(folders.split(":")[0])
-model, version = load_catalog(root / "catalog.json").find(name)
 outputs = [output.name for output in version.graph_outputs]
 # one sequence of 32 tokens; ids and mask alike are ones, which every BERT-like graph takes
 feeds = {tensor.name: np.ones((1, 32), np.int64) for tensor in version.graph_inputs}
@@ -33,14 +39,13 @@ feeds = {tensor.name: np.ones((1, 32), np.int64) for tensor in version.graph_inp
 def default():
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
-    session = ort.InferenceSession(
-        str(root / version.folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
-    )
+    session = ort.InferenceSession(plain, options, providers=["CPUExecutionProvider"])
     return lambda: session.run(outputs, feeds)
 
 
 def ours():
-    session = load_session(root / version.folder, version, model.session, threads=1)
+    folder = root / version.folder
+    session = load_session(folder, version, model.session, threads=1, hashed=ahead.sha256_of)
     return lambda: session.run(feeds, outputs, deadline_s=time.monotonic() + 60)
 
 
@@ -67,6 +72,7 @@ report = {
     "first_run_ms": first_run_ms,
     "resident_mb": resident,
     "run_ms": median(timed_ms(run)[0] for _ in range(int(runs))),
+    "files": [file.path for file in version.loaded],
     "outputs": [array.tobytes() for array in result],
 }
 os.write(int(pipe), marshal.dumps((time.monotonic_ns(), report)))
