@@ -59,7 +59,7 @@ def erase(
 def _erased(opened: StageJobs, tenant: str, stage: str, region: str | None) -> Counter[str]:
     from rich.progress import Progress, SpinnerColumn, TextColumn
 
-    from cli.erasing import Erasure, Kept
+    from cli.erasing.erasure import Erasure, Kept
     from cli.tenant_letters import erase_letters
     from shared.jobs.clock import system_clock
     from shared.jobs.webhook_secrets import SsmSecretStore

@@ -9,7 +9,8 @@ import boto3
 import pytest
 from typer.testing import CliRunner
 
-from cli.erasing import MESSAGE_S, Erasure, Kept
+from cli.erasing.erasure import Erasure, Kept
+from cli.erasing.tally import MESSAGE_S
 from cli.main import app
 from cli.output import CommandError
 from cli.tenant_letters import owner_of
@@ -248,7 +249,7 @@ def test_a_run_that_was_stopped_is_waited_for_and_what_it_still_wrote_goes_too(
 
 
 def test_a_tenant_that_goes_on_submitting_is_told_to_be_shut_out_first(tenant, monkeypatch) -> None:
-    monkeypatch.setattr("cli.erasing.PASSES_MAX", 3)
+    monkeypatch.setattr("cli.erasing.erasure.PASSES_MAX", 3)
     erasure = tenant.kept(told=lambda kind, _: kind == "jobs" and tenant.job())
     tenant.job()
 

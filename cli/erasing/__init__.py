@@ -1,0 +1,1 @@
+"""Removes what a stage keeps of one tenant; its dead letters are `cli.tenant_letters`'."""
