@@ -72,7 +72,7 @@ destroy: setup ## remove a stage and its data from your AWS account: make destro
 bench: setup ## measure the speed bars, as ratios in one run
 	$(BIN)/python -m benchmarks
 
-load: setup ## hold an arrival rate, and ten times that rate, against the handlers
+load: setup ## hold an arrival rate, and ten times that rate, against the handlers and the worker
 	$(BIN)/python -m benchmarks.load
 
 sbom: setup ## what is in the layers, packages and images, as CycloneDX in build/sbom

@@ -25,6 +25,7 @@ import orjson  # found only on the path set above
 from shared.catalog import parse_catalog
 from shared.inference.batching import Stacker
 from shared.inference.loading import open_sessions
+from shared.inference.memory import resident_bytes
 from shared.jobs.answers import prepare
 from shared.jobs.clock import system_clock
 from shared.jobs.columns import KnownWays
@@ -56,6 +57,7 @@ def main() -> None:
         bench.block(rounds=1)
     taken = [bench.block(rounds=None) for _ in range(int(blocks))]
     report = {key: [block[key] for block in taken] for key in taken[0]}
+    report["resident_mb"] = resident_bytes() / 1e6
     os.write(int(pipe), marshal.dumps((time.monotonic_ns(), report)))
 
 

@@ -184,7 +184,7 @@ class _Bench:
         self._send(bodies)
         consumer = ROOT / "benchmarks" / "children" / "consumer.py"
         rows = 0 if dropped else amount.jobs
-        arguments = (consumer, model.name, model.version, 1, self.url, _PIKA_QUEUE, prefetch, rows)
+        arguments = (consumer, model.name, 1, self.url, _PIKA_QUEUE, prefetch, rows)
         folders = (
             ROOT,
             ROOT / "benchmarks" / "peers" / "common",

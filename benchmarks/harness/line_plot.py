@@ -1,4 +1,4 @@
-"""A small line plot as SVG: a logarithmic x axis, a linear y axis from zero, a legend."""
+"""A small line plot as SVG: a logarithmic x axis with the points' places, a linear y axis from zero, names."""
 
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ class _Axes:
         ys = [y for item in series for _, y in item.points] + [
             high for item in series for _, high in item.spreads
         ]
+        self._ticks = sorted(set(xs))
         self._first, self._last = log10(min(xs)), log10(max(xs))
         self._step = _round_step(max(ys) / 5)
         self._top = self._step * ceil(max(ys) / self._step)
@@ -69,10 +70,11 @@ class _Axes:
             parts.append(
                 f"<line x1='{LEFT}' x2='{WIDTH - RIGHT}' y1='{y:.1f}' y2='{y:.1f}' stroke='#d0d7de'/>"
             )
-            parts.append(_text(LEFT - 8, y + 4, f"{value:,.0f}", anchor="end"))
-        for power in range(ceil(self._first), int(self._last) + 1):
-            x = self.x(10**power)
-            parts.append(_text(x, HEIGHT - BOTTOM + 20, f"{10**power:,}", anchor="middle"))
+            parts.append(_text(LEFT - 8, y + 4, f"{value:,g}", anchor="end"))
+        parts += [
+            _text(self.x(tick), HEIGHT - BOTTOM + 20, f"{tick:,}", anchor="middle")
+            for tick in self._ticks
+        ]
         return parts
 
 

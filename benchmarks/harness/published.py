@@ -1,17 +1,20 @@
-"""The figures in docs/performance.md, made from the records in `benchmarks/results`.
+"""The tables in docs/performance.md, made from the records in `benchmarks/results`: figures, load, growth.
 
-Of each bar the newest record that has it is shown, judged by the bar as it is now. A run that adds a
-record writes the page's tables anew; a test compares them, so that the page cannot go stale.
+Of each bar the newest record that has it is shown, judged by the bar as it is now; of load and of each growth the
+newest record. A run that adds a record writes the page's tables anew; a test compares them, so that the page
+cannot go stale.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.harness.bars import BARS, Bar
+from benchmarks.harness.curves import growth_table
 from benchmarks.harness.figure import Figure
 from benchmarks.harness.packages import ROOT
 from benchmarks.harness.report import number
@@ -19,10 +22,13 @@ from benchmarks.harness.spread import Spread
 
 PAGE: Final = ROOT / "docs" / "performance.md"
 RECORDS: Final = ROOT / "benchmarks" / "results"
-BEGIN: Final = "<!-- figures: begin, written by `python -m benchmarks --table` -->"
-END: Final = "<!-- figures: end -->"
+LOADS: Final = RECORDS / "load"
 _WORDS: Final = {"stretch": "met, stretch too", "met": "met", "missed": "**missed**"}
 _HEAD: Final = "| bar | figure | measured | p25-p75 | must | stretch | verdict | run |\n"
+_LOAD_HEAD: Final = (
+    "| on | arrivals/s | s | requests | p50 ms | p95 ms | p99 ms | errors | refused | lost "
+    "| cleared after s | late at most ms |\n"
+)
 
 
 @dataclass(frozen=True)
@@ -46,21 +52,66 @@ def refresh(page: Path = PAGE, records: Path = RECORDS) -> bool:
 
 
 def with_tables(text: str, records: Path = RECORDS) -> str:
-    """`text` with what stands between its two marks made anew. Raises ValueError without marks."""
-    head, begin, rest = text.partition(BEGIN)
-    _old, end, tail = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"the page has no lines {BEGIN!r} and {END!r}")
-    return f"{head}{BEGIN}\n\n{_tables(_newest(records))}\n{END}{tail}"
+    """`text` with what stands between each pair of marks made anew. Raises ValueError where one is missing."""
+    for name, table in SECTIONS.items():
+        begin, end = marks(name)
+        head, found_begin, rest = text.partition(begin)
+        _old, found_end, tail = rest.partition(end)
+        if not (found_begin and found_end):
+            raise ValueError(f"the page has no lines {begin!r} and {end!r}")
+        text = f"{head}{begin}\n\n{table(records)}\n{end}{tail}"
+    return text
+
+
+def marks(name: str) -> tuple[str, str]:
+    """The lines between which a table stands."""
+    begin = f"<!-- {name}: begin, written by `python -m benchmarks --table` -->"
+    return begin, f"<!-- {name}: end -->"
+
+
+def load_table(run: Mapping[str, Any]) -> str:
+    """What became of the requests of a run of `benchmarks.load`."""
+    rows = "".join(_load_row(outcome) for outcome in run["outcomes"])
+    facts = run["machine"]
+    return (
+        f"{run['model']}; {run['environments']} environments of the function, {run['workers']} worker; "
+        f"{facts['cpu']}, {facts['cores']} cores, {facts['date']}, commit {facts['commit']}\n\n"
+        f"{_LOAD_HEAD}|---|{'---:|' * 11}\n{rows}"
+    )
+
+
+def _load_row(outcome: Mapping[str, Any]) -> str:
+    cells = [
+        outcome["what"],
+        *(f"{outcome[key]:g}" for key in ("rate", "seconds", "requests")),
+        *(f"{outcome[f'p{percent}_ms']:.1f}" for percent in (50, 95, 99)),
+        *(f"{outcome[key]}" for key in ("errors", "refused")),
+        f"{outcome['lost']}" + (f" ({outcome['twice']} twice)" if outcome["twice"] else ""),
+        f"{outcome['cleared_s']:.1f}",
+        f"{outcome['late_ms']:.1f}",
+    ]
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _loads(records: Path) -> str:
+    runs = _runs(records / LOADS.name)
+    return load_table(runs[0]) if runs else "not recorded yet\n"
+
+
+def _growths(records: Path) -> str:
+    newest = [runs[0] for folder in sorted(records.glob("*-growth")) if (runs := _runs(folder))]
+    return growth_table(newest) if newest else "not recorded yet\n"
+
+
+def _runs(folder: Path) -> list[dict[str, Any]]:
+    """Newest first."""
+    runs = (json.loads(path.read_text()) for path in folder.glob("*.json"))
+    return sorted(runs, key=lambda run: str(run["machine"]["date"]), reverse=True)
 
 
 def _newest(folder: Path) -> dict[str, Record]:
     """Bar -> the newest record that has it."""
-    runs = sorted(
-        (json.loads(path.read_text()) for path in folder.glob("*.json")),
-        key=lambda run: str(run["machine"]["date"]),
-        reverse=True,
-    )
+    runs = _runs(folder)
     known = {bar.key for bar in BARS}
     newest: dict[str, Record] = {}
     for run in runs:
@@ -77,7 +128,8 @@ def _figure(entry: dict[str, Any]) -> Figure:
     return Figure(key=entry["key"], value=Spread(**entry["value"]), noisy=entry["noisy"])
 
 
-def _tables(newest: dict[str, Record]) -> str:
+def _tables(records: Path) -> str:
+    newest = _newest(records)
     rows = "".join(_row(bar, newest.get(bar.key)) for bar in BARS)
     used = {record.letter: record for record in newest.values()}
     runs = "".join(f"{_run(used[letter])}\n" for letter in sorted(used))
@@ -113,3 +165,10 @@ def _run(record: Record) -> str:
         f"{facts['cpu']}, {facts['cores']} cores, {facts['memory_gib']} GiB, {facts['system']}, "
         f"Python {facts['python']}; {versions}"
     )
+
+
+SECTIONS: Final[Mapping[str, Callable[[Path], str]]] = {
+    "figures": _tables,
+    "load": _loads,
+    "growth": _growths,
+}

@@ -14,6 +14,7 @@ from benchmarks.harness.bars import BARS, GROUPS
 from benchmarks.harness.children import Sample
 from benchmarks.harness.cli import MEASUREMENTS
 from benchmarks.harness.figure import Figure, noisy
+from benchmarks.harness.published import SECTIONS
 from benchmarks.harness.spread import paired_ratio, spread
 
 ROOT = Path(__file__).parents[2]
@@ -63,28 +64,6 @@ def test_a_run_that_is_ended_midway_keeps_what_it_has_measured(tmp_path: Path) -
 
     [figure] = json.loads((tmp_path / "smoke.json").read_text())["figures"]
     assert figure["key"] == "Q2"
-
-
-def test_a_quick_growth_of_batches_is_written_and_drawn(tmp_path: Path) -> None:
-    plot = tmp_path / "plot.svg"
-    told = ["--quick", "--output", tmp_path, "--name", "smoke", "--plot", plot]
-
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.growth", *map(str, told)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
-
-    assert done.returncode == 0, done.stderr
-    rates = json.loads((tmp_path / "smoke.json").read_text())["rows_per_s"]
-    assert {processes: list(found) for processes, found in rates.items()} == {
-        "1": ["1000", "10000"],
-        "2": ["1000", "10000"],
-    }
-    assert plot.read_text().count("<polyline") == 2
 
 
 def test_an_unknown_bar_is_refused_with_those_there_are() -> None:
@@ -152,6 +131,12 @@ def test_the_page_shows_the_newest_records_as_they_are() -> None:
     assert published.with_tables(page) == page, "run: python -m benchmarks --table"
 
 
+def blank_page(filling: str) -> str:
+    """A page with every pair of marks, and this between them."""
+    pairs = "\n".join(f"{begin}\n{filling}\n{end}" for begin, end in map(published.marks, SECTIONS))
+    return f"before\n{pairs}\nafter\n"
+
+
 def record(folder: Path, date: str, **medians: float) -> None:
     figures = [
         {"key": key.replace("_", "."), "value": vars(spread([median])), "noisy": False}
@@ -167,7 +152,7 @@ def test_of_each_bar_the_newest_figure_is_shown_and_judged_by_the_bar_of_today(
 ) -> None:
     record(tmp_path, "2026-01-01", C1=1.7, C3=0.1, gone=1)
     record(tmp_path, "2026-01-02", C1=1.5)
-    page = f"before\n{published.BEGIN}\nstale\n{published.END}\nafter\n"
+    page = blank_page("stale")
 
     text = published.with_tables(page, tmp_path)
 
@@ -177,6 +162,7 @@ def test_of_each_bar_the_newest_figure_is_shown_and_judged_by_the_bar_of_today(
     assert rows["| C3"].endswith("| met, stretch too | b |")
     assert "not recorded yet" in rows["| W2"]
     assert "1.7" not in rows["| C1"]
+    assert text.count("not recorded yet\n") == len(SECTIONS) - 1
     assert (text.startswith("before\n"), text.endswith("\nafter\n")) == (True, True)
     assert "stale" not in text
     assert published.with_tables(text, tmp_path) == text
