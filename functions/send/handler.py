@@ -17,9 +17,10 @@ logging.getLogger("pika").setLevel(
     logging.CRITICAL
 )  # each lost connection would be told five times
 _settings = SendSettings.from_env(os.environ)
+warm = WarmBroker(_settings, connect_secrets=partial(make_client, "secretsmanager"))
 handler: Any = make_handler(
     _settings,
-    broker=WarmBroker(_settings, connect_secrets=partial(make_client, "secretsmanager")),
+    broker=warm,
     logger=Telemetry(
         service="laneway-send",
         stage=_settings.stage,

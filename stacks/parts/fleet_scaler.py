@@ -112,7 +112,12 @@ def _allow_looking(
         actions=["dynamodb:Query"],
         resources=[resources.table_arn(index=DUE)],
     )
-    queues = [name for pool in pools for name in resources.sqs_queues(pool).values()]
+    queues = [
+        name
+        for pool in pools
+        for kind, name in resources.sqs_queues(pool).items()
+        if kind != CHUNKS or pool in deployment.gpu_pools
+    ]
     allow(
         part,
         "CountMessages",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from aws_cdk import ArnFormat
+from aws_cdk import ArnFormat, Stack
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 
 from shared.settings.jobs import SendSettings
@@ -15,8 +16,6 @@ from stacks.parts.function import LanewayFunction, with_plugins_off
 from stacks.parts.permissions import allow, allow_brokers_secret
 
 if TYPE_CHECKING:
-    from aws_cdk import Stack
-
     from stacks.deployment import Deployment
     from stacks.fleet_lane import RabbitMQ
     from stacks.stages import Stage
@@ -72,7 +71,7 @@ def send_function(
         allow(part, "ReadSecret", actions=["secretsmanager:GetSecretValue"], resources=[secret])
     else:
         allow_brokers_secret(part, named)
-        _join(part, named)
+        _join(part, stage, named)
     return part
 
 
@@ -86,8 +85,24 @@ def _local_secret(stack: Stack, stage: Stage) -> str:
     )
 
 
-def _join(part: LanewayFunction, broker: RabbitMQ) -> None:
+def _join(part: LanewayFunction, stage: Stage, broker: RabbitMQ) -> None:
+    """Lambda joins the network under the function's role; the function's own code is denied it."""
     allow(part, "JoinNetwork", actions=_INTERFACE_ACTIONS, resources=["*"])
+    own = Stack.of(part).format_arn(
+        service="lambda",
+        resource="function",
+        resource_name=names.send_function(stage.name),
+        arn_format=ArnFormat.COLON_RESOURCE_NAME,
+    )
+    part.role.add_to_policy(
+        iam.PolicyStatement(
+            sid="ByLambdaAlone",
+            effect=iam.Effect.DENY,
+            actions=list(_INTERFACE_ACTIONS),
+            resources=["*"],
+            conditions={"ArnEquals": {"lambda:SourceFunctionArn": own}},
+        )
+    )
     acknowledge(
         part.role,
         rule="AwsSolutions-IAM5[Resource::*]",

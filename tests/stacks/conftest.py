@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import stacks  # noqa: F401 - before aws_cdk: it chooses the Node.js that the CDK starts
-from shared.repository import ModelEntry, Repository
+from shared.repository import ModelEntry, Repository, read_repository
 from shared.schema.spec import ModelSpec, PoolSpec, ProvisionedWarm, WarmSchedule
 from stacks.deployment import Deployment
+from stacks.fleet_lane import Fleet, RabbitMQ
 from stacks.packaging import Asset, Assets
 from stacks.stages import STAGES, Stage
+from tests.fixtures.small_models import _scale, write_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +34,14 @@ CONCERNS = (
     "observability",
     "audit",
 )
+
+BROKER = RabbitMQ(
+    secret_arn="arn:aws:secretsmanager:eu-west-1:111122223333:secret:broker-AbCdEf",
+    vpc_id="vpc-0123456789abcdef0",
+    subnets=("subnet-0123456789abcdef0", "subnet-0123456789abcdef1"),
+    security_group="sg-0123456789abcdef0",
+)
+ON_RABBITMQ = replace(STAGES["dev"], broker="rabbitmq", rabbitmq=BROKER, fleet=Fleet())
 
 Resource = dict[str, Any]
 
@@ -127,6 +137,26 @@ def with_gpu(repository: Repository) -> Repository:
 
 
 @pytest.fixture(scope="session")
+def running_models(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """Models by the names that the synthesized stage has, which are graphs that run."""
+    folder = tmp_path_factory.mktemp("real")
+    (folder / "pools.toml").write_text("[shared]\n\n[hot]\n\n[heavy]\n")
+    tensors = {"x": ("FP32", [-1, 2]), "y": ("FP32", [-1, 2])}
+    later = '["async", "batch"]'
+    placed = {
+        "iris": {},
+        "text": {"pool": "hot"},
+        "nightly": {"pool": "hot", "classes": '["batch"]'},
+        "heavy": {"pool": "heavy", "classes": later},
+    }
+    for name, given in placed.items():
+        write_model(folder, name, "1", _scale(2.0), **given, **tensors)
+    spec = folder / "heavy" / "model.toml"
+    spec.write_text(f'compute = "gpu"\n{spec.read_text()}')
+    return read_repository(folder)
+
+
+@pytest.fixture(scope="session")
 def assets(tmp_path_factory: pytest.TempPathFactory) -> Assets:
     folder = tmp_path_factory.mktemp("asset")
     (folder / "handler.py").write_text("")
@@ -195,6 +225,12 @@ def local(synthesize: Callable[..., Synthesized]) -> Synthesized:
 @pytest.fixture(scope="session")
 def gpu_prod(synthesize: Callable[..., Synthesized], with_gpu: Repository) -> Synthesized:
     return synthesize(STAGES["prod"], repository=with_gpu)
+
+
+@pytest.fixture(scope="session")
+def rabbit(synthesize: Callable[..., Synthesized], with_gpu: Repository) -> Synthesized:
+    """Cpu pools and a gpu pool, whose jobs RabbitMQ carries."""
+    return synthesize(ON_RABBITMQ, repository=with_gpu)
 
 
 @pytest.fixture(scope="session")

@@ -15,27 +15,15 @@ from functions.send.service import NOT_CONFIRMED
 from shared.limits import CLOUDFORMATION_RESOURCES, CLOUDFORMATION_TEMPLATE_BYTES
 from shared.settings.jobs import FleetScalerSettings, IngressSettings, SendSettings, WorkerSettings
 from stacks.errors import StageError, SynthError
-from stacks.fleet_lane import Fleet, Gpus, RabbitMQ
+from stacks.fleet_lane import Fleet, Gpus
 from stacks.parts.fleet_network import ENDPOINTS
 from stacks.stages import DEV, PROD
 from tests.stacks.aws_words import allowed_to, listed, resolved
+from tests.stacks.conftest import BROKER, ON_RABBITMQ
 
-BROKER = RabbitMQ(
-    secret_arn="arn:aws:secretsmanager:eu-west-1:111122223333:secret:broker-AbCdEf",
-    vpc_id="vpc-0123456789abcdef0",
-    subnets=("subnet-0123456789abcdef0", "subnet-0123456789abcdef1"),
-    security_group="sg-0123456789abcdef0",
-)
-ON_RABBITMQ = dataclasses.replace(DEV, broker="rabbitmq", rabbitmq=BROKER, fleet=Fleet())
 SERVICE = "AWS::ECS::Service"
 NO_FLEET = "Annotation::laneway:no-fleet-for-gpu-models"
 TASK = "AWS::ECS::TaskDefinition"
-
-
-@pytest.fixture(scope="module")
-def rabbit(synthesize, with_gpu):
-    """Cpu pools and a gpu pool, whose jobs RabbitMQ carries."""
-    return synthesize(ON_RABBITMQ, repository=with_gpu)
 
 
 @pytest.fixture(scope="module")

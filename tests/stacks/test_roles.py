@@ -25,14 +25,12 @@ from shared.keys import API_KEY_HEADER, create_key
 from shared.keys_dynamodb import DynamoKeyStore
 from shared.limiting.tenants import DynamoTenantStore, TenantRow
 from shared.queues.sqs import SqsQueue
-from shared.repository import read_repository
 from shared.results.dynamodb import DynamoJobStore
 from shared.settings.jobs import WorkerSettings
-from tests.fixtures.deployed import DeployedStage, Recorder, Resolver
+from tests.fixtures.deployed import DeployedStage, Recorder, roles_of, task_environment
 from tests.fixtures.job_rows import new_row
 from tests.fixtures.permissions import Need, Statement, allows, read_statements
-from tests.fixtures.small_models import _scale, write_model
-from tests.stacks.aws_words import ACCOUNT, REGION, resolved
+from tests.stacks.aws_words import ACCOUNT, REGION
 
 WORKERS = "laneway-prod-heavy-workers"
 ROW = {"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1.0, 2.0]}
@@ -119,27 +117,7 @@ NOT_CALLED = (
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    """Models by the names that the synthesized stage has, which are graphs that run."""
-    folder = tmp_path_factory.mktemp("real")
-    (folder / "pools.toml").write_text("[shared]\n\n[hot]\n\n[heavy]\n")
-    tensors = {"x": ("FP32", [-1, 2]), "y": ("FP32", [-1, 2])}
-    later = '["async", "batch"]'
-    placed = {
-        "iris": {},
-        "text": {"pool": "hot"},
-        "nightly": {"pool": "hot", "classes": '["batch"]'},
-        "heavy": {"pool": "heavy", "classes": later},
-    }
-    for name, given in placed.items():
-        write_model(folder, name, "1", _scale(2.0), **given, **tensors)
-    spec = folder / "heavy" / "model.toml"
-    spec.write_text(f'compute = "gpu"\n{spec.read_text()}')
-    return read_repository(folder)
-
-
-@pytest.fixture(scope="module")
-def recorded(gpu_prod, models, tmp_path_factory):
+def recorded(gpu_prod, running_models, tmp_path_factory):
     """What each function and worker asked AWS for while a stage was used in every way that it has."""
     patch = pytest.MonkeyPatch()
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -150,7 +128,9 @@ def recorded(gpu_prod, models, tmp_path_factory):
     recorder = Recorder()
     recorder.install(patch)
     with mock_aws():
-        stage = DeployedStage(gpu_prod, models, tmp_path_factory.mktemp("packages"), recorder)
+        stage = DeployedStage(
+            gpu_prod, running_models, tmp_path_factory.mktemp("packages"), recorder
+        )
         Use(stage).everything()
     patch.undo()
     return recorder.calls
@@ -353,11 +333,9 @@ class Use:
     def gpu_worker(self):
         """The long-lived worker as its task starts it, on the CPU, until its queues are quiet."""
         (task,) = self.stage.synthesized.properties("AWS::ECS::TaskDefinition")
-        (container,) = task["ContainerDefinitions"]
-        told = {item["Name"]: str(resolved(item["Value"])) for item in container["Environment"]}
         package = self.stage.package("heavy")
         settings = dataclasses.replace(
-            WorkerSettings.from_env(told),
+            WorkerSettings.from_env(task_environment(task)),
             device="cpu",
             engine_cache="",
             models=str(package),
@@ -467,22 +445,7 @@ class Use:
 
 @pytest.fixture(scope="module")
 def roles(gpu_prod):
-    """The statements of each function's role, and of the workers', by the function's name."""
-    documents, resolver = {}, Resolver(gpu_prod)
-    for policy in gpu_prod.properties("AWS::IAM::Policy"):
-        for role in policy["Roles"]:
-            documents.setdefault(resolved(role), []).append(resolver.read(policy["PolicyDocument"]))
-    owners = {
-        found["FunctionName"]: found["Role"]
-        for found in gpu_prod.properties("AWS::Lambda::Function")
-        if "FunctionName" in found
-    }
-    (task,) = gpu_prod.properties("AWS::ECS::TaskDefinition")
-    owners[WORKERS] = task["TaskRoleArn"]
-    return {
-        name: read_statements(documents[resolved(role).removesuffix(".Arn")])
-        for name, role in owners.items()
-    }
+    return roles_of(gpu_prod)
 
 
 def test_everything_that_runs_was_seen_running(recorded, roles) -> None:

@@ -56,13 +56,6 @@ ON_EVERYTHING = {
 STAGES = ("local", "dev", "prod", "gpu_prod", "rabbit")
 
 
-@pytest.fixture(scope="module")
-def rabbit(synthesize, with_gpu):
-    from tests.stacks.test_fleet import ON_RABBITMQ  # noqa: PLC0415 - a stage that only these two have
-
-    return synthesize(ON_RABBITMQ, repository=with_gpu)
-
-
 @pytest.fixture(params=STAGES)
 def statements(request):
     """Every statement of every policy of the stage: its type, and the statement."""
