@@ -2,6 +2,7 @@
 
 Two of them are transactions, because they change the batch's row and its chunks together: DynamoDB
 refuses one of two that meet on a row, so these are tried again after a pause of random length.
+What is about a chunk alone, or about what it publishes, is in `shared.results.chunks_dynamodb`.
 """
 
 from __future__ import annotations
@@ -15,24 +16,18 @@ from shared.results.batches import (
     BatchLease,
     BatchList,
     BatchRow,
-    ChunkClaim,
-    ChunkClaimed,
     ChunkRow,
     Cursor,
     Held,
     Leased,
     NotOpen,
-    Part,
-    Place,
 )
-from shared.results.batches_calls import BatchesTable
 from shared.results.batches_cursor import read_cursor, write_cursor
 from shared.results.batches_table import COUNTED, DUE, LISTED
+from shared.results.chunks_dynamodb import DynamoChunks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from mypy_boto3_dynamodb import DynamoDBClient
+    from collections.abc import Mapping, Sequence
 
     from shared.results.rows import JobFailure
     from shared.schema.batch_status import BatchEnding, BatchStatus
@@ -42,11 +37,8 @@ _NO_LEASE = "REMOVE #lease_owner"
 _ENDED = f"{_NO_LEASE}, #due_at, #counted_for"
 
 
-class DynamoBatchStore:
+class DynamoBatchStore(DynamoChunks):
     """Implements `BatchStore` on the table of `shared.results.batches_table`."""
-
-    def __init__(self, client: DynamoDBClient, *, table: str) -> None:
-        self._table = BatchesTable(client, name=table)
 
     def create(self, row: BatchRow) -> BatchRow | None:
         """Keep a new batch."""
@@ -166,84 +158,6 @@ class DynamoBatchStore:
         """So many chunks have had a message."""
         values = {":chunks": items.number(chunks)}
         return self._at(key, "running", "SET #dispatched = :chunks", values)
-
-    def claim_chunk(
-        self, key: BatchKey, index: int, *, owner: str, until: float, now: float
-    ) -> ChunkClaim:
-        """Take the lease of a chunk."""
-        token = f"{owner} {uuid4().hex}"
-        written = self._table.update(
-            items.key_of(key, index),
-            "SET #status = :running, #attempt = #attempt + :one, #fence = #fence + :one,"
-            " #lease_until = :until, #lease_owner = :owner",
-            "#status = :open OR (#status = :running AND #lease_until <= :now)",
-            {
-                ":open": items.text("open"),
-                ":running": items.text("running"),
-                ":until": items.number(until),
-                ":owner": items.text(token),
-                ":now": items.number(now),
-            },
-        )
-        if written.item is None:
-            return NotOpen()
-        chunk = items.chunk_of(written.item)
-        if written.done or written.item.get("lease_owner") == items.text(token):
-            return ChunkClaimed(chunk)
-        return NotOpen() if chunk.status == "done" else Held(chunk.lease_until)
-
-    def release_chunk(self, key: BatchKey, index: int, *, fence: int, charged: bool) -> bool:
-        """Hand a chunk back."""
-        return self._table.update(
-            items.key_of(key, index),
-            "SET #status = :open, #attempt = #attempt - :returned, #lease_until = :zero",
-            "#status = :running AND #fence = :fence",
-            {
-                ":open": items.text("open"),
-                ":running": items.text("running"),
-                ":returned": items.number(0 if charged else 1),
-                ":fence": items.number(fence),
-            },
-        ).done
-
-    def publish(
-        self, key: BatchKey, chunk: ChunkRow, part: Part, *, upto: Place, now: float
-    ) -> bool:
-        """Publish what a run wrote."""
-        done = upto.offset >= chunk.end
-        running = {":running": items.text("running")}
-        published = self._table.updating(
-            items.key_of(key, chunk.index),
-            "SET #status = :then, #attempt = :zero, #lease_until = :zero, #next = :next,"
-            " #parts = list_append(#parts, :part)",
-            "#status = :running AND #fence = :fence",
-            {
-                **running,
-                ":then": items.text("done" if done else "open"),
-                ":fence": items.number(chunk.fence),
-                ":next": items.packed(list(upto)),
-                ":part": {"L": [items.part_item(part)]},
-            },
-        )
-        counted = self._table.updating(
-            items.key_of(key),
-            "SET #progressed_at = :now ADD #succeeded :succeeded, #failed :failed,"
-            " #blank :blank, #done_chunks :done",
-            "#status = :running",
-            {
-                **running,
-                ":now": items.number(now),
-                ":succeeded": items.number(part.succeeded),
-                ":failed": items.number(part.failed),
-                ":blank": items.number(part.blank),
-                ":done": items.number(int(done)),
-            },
-        )
-        return self._table.transact([published, counted])
-
-    def chunks(self, key: BatchKey, *, first: int = 0) -> Iterator[ChunkRow]:
-        """The chunks in order, read page by page."""
-        return (items.chunk_of(item) for item in self._table.chunks(str(key), first))
 
     def finalize(self, key: BatchKey, *, ending: BatchEnding, now: float) -> bool:
         """End the running."""
