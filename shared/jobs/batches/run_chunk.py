@@ -24,17 +24,17 @@ from shared.jobs.batches.collecting import rare_collections
 from shared.jobs.batches.ending import finish_if_done
 from shared.jobs.batches.engine import Engine, OutOfTimeError, Written, refuse_all
 from shared.jobs.batches.facts import ChunkFacts, tell_nobody
-from shared.jobs.batches.files import ERRORS, LINES_TYPE, OUTPUT, REFUSED, file_key
 from shared.jobs.batches.messages import (
     UnreadableError,
     chunk_message,
     read_chunk,
 )
+from shared.jobs.batches.part_files import PartFiles
 from shared.jobs.batches.reading import BOM, Block, read_blocks
 from shared.jobs.batches.window import is_open
 from shared.jobs.delivery import DONE, Bury, Outcome, Retry
 from shared.limits import JOB_ATTEMPTS_MAX
-from shared.results.batches import ChunkClaimed, Held, Part, Place
+from shared.results.batches import ChunkClaimed, Held, Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from shared.jobs.clock import Clock
     from shared.jobs.work import Lease
     from shared.queues.protocol import Delivery, Queue
-    from shared.results.batches import BatchKey, BatchRow, BatchStore, ChunkRow
-    from shared.results.objects import ObjectStore, ObjectWriter
+    from shared.results.batches import BatchRow, BatchStore, ChunkRow, Part
+    from shared.results.objects import ObjectStore
     from shared.schema.request import InferenceRequest
 
 BLOCK_LINES: Final = 256
@@ -148,7 +148,7 @@ class _Run:
         self._until_s = until_s
         self._at = chunk.next
         self._began_s = time.monotonic()
-        self._files = _Files(worker.objects, row.key, chunk.prefix)
+        self._files = PartFiles(worker.objects, row.key, chunk.prefix)
 
     def outcome(self) -> Outcome:
         """Run it; `DONE` also where another owner has it now."""
@@ -262,43 +262,3 @@ class _Run:
         self._worker.batches.release_chunk(
             self._row.key, chunk.index, fence=chunk.fence, charged=charged
         )
-
-
-class _Files:
-    """The three files of a part, written as streams."""
-
-    def __init__(self, objects: ObjectStore, key: BatchKey, prefix: str) -> None:
-        self._prefix = prefix
-        self._writers: dict[str, ObjectWriter] = {
-            name: objects.writer(file_key(key, f"{prefix}/{name}"), content_type=LINES_TYPE)
-            for name in (OUTPUT, ERRORS, REFUSED)
-        }
-        self._succeeded = self._failed = self._blank = 0
-
-    def add(self, written: Written) -> None:
-        """The lines of a block."""
-        lines = {OUTPUT: written.output, ERRORS: written.errors, REFUSED: written.refused}
-        for name, found in lines.items():
-            if found:
-                self._writers[name].write(b"".join(found))
-        self._succeeded += written.succeeded
-        self._failed += len(written.errors)
-        self._blank += written.blank
-
-    def close(self) -> Part:
-        """Finish the files; nothing is visible of them before the part is published."""
-        sizes = {name: writer.close() for name, writer in self._writers.items()}
-        return Part(
-            prefix=self._prefix,
-            output_bytes=sizes[OUTPUT],
-            errors_bytes=sizes[ERRORS],
-            refused_bytes=sizes[REFUSED],
-            succeeded=self._succeeded,
-            failed=self._failed,
-            blank=self._blank,
-        )
-
-    def abort(self) -> None:
-        """Forget the files."""
-        for writer in self._writers.values():
-            writer.abort()
