@@ -70,6 +70,15 @@ def free(share: int, others: int, wanted: int) -> int:
     return max(0, min(wanted, share - others))
 
 
+def in_one_go(share: int, others: int, wanted: int) -> int:
+    """How many of a delivery may be taken: most of it or none, where some are in hand already.
+
+    A worker that runs two jobs of ten is as little free for others as one that runs ten.
+    """
+    found = free(share, others, wanted)
+    return found if 2 * found >= min(wanted, share) else 0
+
+
 def pace_per_s(share: int, hold_s: float) -> float:
     """At which those who were turned away come again."""
     return EAGER * share / max(hold_s, 0.001)
@@ -108,7 +117,9 @@ class MemoryShares:
         with self._lock:
             kept = self._kept.setdefault((entry.line, entry.tenant), _Kept())
             kept.entries = _alive(kept.entries, now)
-            granted = free(share, sum(count for count, _ in kept.entries.values()), entry.wanted)
+            granted = in_one_go(
+                share, sum(count for count, _ in kept.entries.values()), entry.wanted
+            )
             if granted:
                 kept.entries[entry.owner] = (granted, until)
             turned = entry.wanted - granted

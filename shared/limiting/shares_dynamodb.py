@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from shared.aws import translated
 from shared.errors import StoreUnavailableError
 from shared.limiting.counters import DAY_S
-from shared.limiting.shares import HOLD_S, Entered, Entry, away_s, free, held_s, pace_per_s
+from shared.limiting.shares import HOLD_S, Entered, Entry, away_s, held_s, in_one_go, pace_per_s
 from shared.limiting.usage_table import PARTITION_KEY, TTL_ATTRIBUTE
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class DynamoShares:
             if name.startswith(_OWNER) and name != _OWNER + entry.owner
         }
         alive = [int(held["n"]["N"]) for held in others.values() if float(held["until"]["N"]) > now]
-        granted = free(share, sum(alive), entry.wanted)
+        granted = in_one_go(share, sum(alive), entry.wanted)
         turned = entry.wanted - granted
         hold_s = float(item.get(_HOLD, {}).get("N", HOLD_S))
         pace = pace_per_s(share, hold_s)

@@ -33,9 +33,10 @@ CALL_S = 0.01
 RUN_S = 0.05
 """A job's part of a run; a delivery of ten runs for half a second."""
 FLOOD = 10_000
+"""Queued; it takes half a minute to get there, since some end meanwhile."""
 FLOOD_PER_S = 500
 """As many calls a second as the stage `prod` takes from all its callers."""
-QUIET = 60
+QUIET = 90
 QUIET_EVERY_S = 0.5
 BODY = tensor_body([[1.0, 2.0]])
 
@@ -83,6 +84,8 @@ class Stage:
         )
         object.__setattr__(self.desk.worker, "sharing", sharing)
         self.quiet = []
+        self.beside_all = 0
+        """Of the quiet tenant's jobs, those that came while all of the flood was queued."""
         self.over = False
 
     def submit(self, tenant):
@@ -90,16 +93,16 @@ class Stage:
         return self.desk.accept.submit(submission, tenant=tenant).row.key
 
     def flood(self):
-        for number in range(FLOOD):
-            self.submit("noisy")
-            if number % 50 == 0:
-                self.time.sleep(50 / FLOOD_PER_S)
-            if self.over:
-                return
+        """As fast as the stage takes jobs, until so many are queued; then as many as end."""
+        while not self.over:
+            for _ in range(min(50, FLOOD + WORKERS * BATCH - self.queue.depth())):
+                self.submit("noisy")
+            self.time.sleep(50 / FLOOD_PER_S)
 
     def be_quiet(self, begin_s=0.0, jobs=QUIET):
         self.time.sleep(begin_s)
         for _ in range(jobs):
+            self.beside_all += self.queue.depth() >= FLOOD
             self.quiet.append(self.submit("quiet"))
             self.time.sleep(QUIET_EVERY_S)
         self.time.sleep(2)
@@ -139,9 +142,9 @@ class Stage:
                 self.queue.acknowledge(delivery)
         return failed
 
-    def waits_s(self):
-        """Of the quiet tenant, sorted; a job that nobody began waits until now."""
-        rows = [self.desk.row(key) for key in self.quiet]
+    def waits_s(self, last=QUIET):
+        """Of the quiet tenant's last so many jobs, sorted; one that nobody began waits until now."""
+        rows = [self.desk.row(key) for key in self.quiet[-last:]]
         return sorted((row.started_at or self.time.now) - row.created_at for row in rows)
 
     def ended(self, tenant):
@@ -183,12 +186,14 @@ def test_a_quiet_tenant_s_jobs_hardly_wait_for_a_flood(stage):
     flooded = stage()
     flooded.time.run(flooded.flood, flooded.be_quiet, *[flooded.work] * WORKERS)
 
-    assert p95(flooded.waits_s()) <= 2 * p95(alone.waits_s()) + 1
+    assert flooded.beside_all > QUIET / 4, "10,000 are queued for a quarter of the time"
+    for last in (QUIET, flooded.beside_all):
+        assert p95(flooded.waits_s(last)) <= 2 * p95(alone.waits_s()) + 1
     assert flooded.desk.store.most_in_hand <= SHARE
     assert flooded.dead.depth() == 0
     seconds = flooded.time.now - flooded.time.began
     best = SHARE * seconds / (BATCH * RUN_S)
-    assert 0.8 * best < flooded.ended("noisy") <= best, "the share is used"
+    assert flooded.ended("noisy") > 0.8 * best, "the share is used"
 
 
 def test_without_a_share_the_same_flood_keeps_the_quiet_tenant_waiting(stage):

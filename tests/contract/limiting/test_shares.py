@@ -45,6 +45,15 @@ def test_all_owners_together_have_no_more_than_the_share(shares):
     assert granted == [10, 10, 5, 0]
 
 
+def test_of_a_delivery_most_is_taken_or_nothing(shares):
+    """A worker that runs two of ten is as little free for others as one that runs ten."""
+    assert enter(shares, "w1", 21).granted == 21
+    assert enter(shares, "w2", 10).granted == 0
+    assert enter(shares, "w3", 8).granted == 4
+    assert enter(shares, "w4", 10, tenant="small", share=3).granted == 3
+    assert enter(shares, "w5", 10, tenant="single", share=1).granted == 1
+
+
 def test_what_one_leaves_another_may_take(shares):
     first = enter(shares, "w1", 20)
     enter(shares, "w2", 5)
