@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from shared.inference.memory import resident_bytes
+from shared.inference.memory import resident_bytes, settled_bytes
 from shared.inference.pipeline import ServedModel
 from shared.inference.providers import CPU
 from shared.inference.session import load_session
@@ -29,13 +29,15 @@ def load_model(
     threads: int = 1,
     device: Device = CPU,
     hashed: Callable[[Path], str] = sha256_of,
+    resident: Callable[[], int] = resident_bytes,
 ) -> ServedModel:
     """Load `version` of `model` from the package at `root`.
 
     `threads`: intra-op threads where the model's declaration names none. `hashed`: gives the SHA-256 of a file.
+    `resident`: gives the process's memory, by whose growth the model is counted.
     Raises ModelUnavailableError, ModelDigestError or TransformFailedError.
     """
-    before_bytes = resident_bytes()
+    before_bytes = resident()
     session = load_session(
         root / version.folder,
         version,
@@ -48,7 +50,7 @@ def load_model(
     transform = (
         load_transform(root / model.transform, model=model.name) if model.transform else None
     )
-    grown_bytes = resident_bytes() - before_bytes
+    grown_bytes = resident() - before_bytes
     return ServedModel(
         model,
         version,
@@ -78,7 +80,11 @@ def open_sessions(
 
     def load(name: str, version: str) -> ServedModel:
         model, spec = catalog.find(name, version)
-        served = load_model(root, model, spec, threads=threads, device=device, hashed=hashed)
+        # What evicted models left would be filled first: the model would count for too little, the heap grow.
+        resident = settled_bytes if sessions.evicted else resident_bytes
+        served = load_model(
+            root, model, spec, threads=threads, device=device, hashed=hashed, resident=resident
+        )
         served.session.rows_meant = model.max_batch_size
         served.session.on_spent = partial(sessions.drop, name, version)
         if then is not None:

@@ -79,6 +79,12 @@ def resident_bytes() -> int:
     return _statm(STATM_RESIDENT)
 
 
+def settled_bytes() -> int:
+    """Resident memory once what this process has freed was given back to the system: takes milliseconds."""
+    _trim()
+    return resident_bytes()
+
+
 def _is_full() -> bool:
     limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
     return limit != resource.RLIM_INFINITY and _statm(STATM_DATA) > limit * FULL
@@ -86,6 +92,10 @@ def _is_full() -> bool:
 
 def _give_back() -> None:
     gc.collect()
+    _trim()
+
+
+def _trim() -> None:
     with suppress(OSError, AttributeError):  # glibc has it, others need it less
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -87,6 +87,8 @@ class Sessions(Generic[T]):
         self._ticks = count()
         self.spent = False
         """Whether a model was dropped since somebody last gave its memory back."""
+        self.evicted = False
+        """Whether a model ever made room for another."""
 
     def use(self, name: str, version: str) -> Lease[T]:
         """A lease of the model, loaded now if it is not; raises what its load raised.
@@ -212,6 +214,7 @@ class Sessions(Generic[T]):
                     self._leases[key] = lease
                 else:
                     evicted.append(lease)
+                    self.evicted = True
         # Freeing a session takes milliseconds; it happens as `evicted` goes, outside the lock.
 
     def _size_bytes(self) -> int:
