@@ -44,6 +44,17 @@ def test_a_change_is_reported_although_a_folder_above_has_an_ignored_name(tmp_pa
         assert changes.get(timeout=20) == {models / "pools.toml"}
 
 
+@pytest.mark.parametrize("name", ["functions/ingress/service.py", "shared/errors.py"])
+def test_a_change_of_a_functions_code_is_reported(tmp_path, name):
+    path = tmp_path / name
+    path.parent.mkdir(parents=True)
+    (tmp_path / "models").mkdir()
+    changes: queue.Queue[set[Path]] = queue.Queue()
+    with Watcher(tmp_path, tmp_path / "models", changes.put):
+        path.write_text("")
+        assert changes.get(timeout=20) == {path}
+
+
 def test_changed_files_are_named_from_the_project_and_counted_past_three():
     project = Path("/project")
     changed = {project / "shared" / name for name in ("a.py", "b.py", "c.py", "d.py")}
