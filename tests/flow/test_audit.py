@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cli.records import read_record
-from functions.ingress.service import _ROUTES
+from functions.ingress.routes import ROUTES
 from shared.keys import API_KEY_HEADER, create_key
 
 ASYNC = {"prefer": "respond-async"}
@@ -177,7 +177,7 @@ def test_a_call_without_the_scope_is_a_denied_call_of_a_known_caller(service, re
 def test_every_address_that_changes_something_says_which_act_it_is():
     silent = [
         route.pattern.pattern
-        for route in _ROUTES
+        for route in ROUTES
         if set(route.methods) - {"GET"}
         and route.act is None
         and not any(word in route.pattern.pattern for word in NOT_OFFERED)
