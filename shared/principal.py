@@ -45,7 +45,7 @@ class Principal:
     tenant: str
     """Whose jobs, batches, uploads and results the caller sees."""
     name: str
-    """`key:<key id>`, `jwt:<subject>`, `iam:<ARN without session>`, `none` or `queue`."""
+    """`key:<key id>`, `jwt:<issuer>#<subject>`, `iam:<ARN without session>`, `none` or `queue`."""
     scopes: frozenset[str]
     """As granted, `admin` beside the scopes that it includes."""
     limits: str = field(default="", compare=False)
@@ -87,11 +87,6 @@ def _forbidden(scope: str, model: str | None) -> ForbiddenError:
 
 NOBODY: Final = Principal(DEFAULT_TENANT, "none", frozenset())
 """A call without a verdict: it may do nothing that needs a scope."""
-
-
-def of_queue(tenant: str) -> Principal:
-    """Whoever may send to a queue: the queue's tenant, and nothing else is known."""
-    return Principal(tenant, "queue", frozenset({SUBMIT}))
 
 
 def read_scopes(text: str) -> frozenset[str]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LEEWAY_S: Final = 10
 """How far an issuer's clock may be from ours."""
 TOKEN_LENGTH_MAX: Final = 8192
-_NAME_LENGTH_MAX: Final = 128
+_SUBJECT_LENGTH_MAX: Final = 128
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._:@/+=|-]")
 _REASONS: Final[Mapping[type[Exception], str]] = {
     jwt.ExpiredSignatureError: "expired",
@@ -64,7 +64,7 @@ class TokenReader:
             raise RefusedError(_REASONS.get(type(error), "malformed")) from error
         return Principal(
             _tenant(claims, issuer),
-            f"jwt:{_name(claims)}",
+            f"jwt:{_plain(issuer.issuer.removeprefix('https://'))}#{_subject(claims)}",
             _scopes(claims, issuer),
             expires_at=float(claims["exp"]) + LEEWAY_S,
         )
@@ -121,9 +121,13 @@ def _scopes(claims: Mapping[str, Any], issuer: TokenIssuer) -> frozenset[str]:
     return read_scopes(" ".join(ours))
 
 
-def _name(claims: Mapping[str, Any]) -> str:
-    """The subject, in characters that break no line of a log: the gateway writes it as it is."""
+def _subject(claims: Mapping[str, Any]) -> str:
     subject = claims.get("sub")
     if not isinstance(subject, str) or not subject:
         raise RefusedError("missing_claim")
-    return _NOT_IN_NAMES.sub("_", subject[:_NAME_LENGTH_MAX])
+    return _plain(subject[:_SUBJECT_LENGTH_MAX])
+
+
+def _plain(text: str) -> str:
+    """In characters that break no line of a log, since the gateway writes it as it is; none of them is `#`."""
+    return _NOT_IN_NAMES.sub("_", text)

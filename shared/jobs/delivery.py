@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Final
 import orjson
 from pydantic import ValidationError
 
+from shared.errors import TooLargeError
 from shared.jobs.messages import read_reference
-from shared.limits import MESSAGE_BYTES_MAX
+from shared.limits import JSON_CONTAINERS_MAX, MESSAGE_BYTES_MAX
 from shared.results.store import JobKey
 from shared.schema.job import SCHEMA_VERSION, ReferenceMessage, SubmissionMessage
+from shared.schema.wire import check_json_size
 
 if TYPE_CHECKING:
     from shared.queues.protocol import Delivery
@@ -59,7 +61,11 @@ def read_message(body: str) -> JobKey | SubmissionMessage:
     if len(body) > MESSAGE_BYTES_MAX:
         raise PoisonError(f"the message has {len(body)} bytes, more than {MESSAGE_BYTES_MAX}")
     try:
+        if len(body) > JSON_CONTAINERS_MAX:  # shorter JSON has fewer lists than that
+            check_json_size(body.encode("utf-8", "surrogatepass"))
         message = orjson.loads(body)
+    except TooLargeError as error:
+        raise PoisonError(f"the message is not parsed: {error.message}") from error
     except orjson.JSONDecodeError as error:
         raise PoisonError(f"the message is not JSON: {error}") from error
     if not isinstance(message, dict):

@@ -130,6 +130,13 @@ def test_a_message_has_as_many_bytes_as_sqs_takes():
         read_message(longest + " ")
 
 
+def test_the_lists_of_a_message_are_counted_before_it_is_parsed():
+    body = '{"schema_version":1,"model":"scale","input":{"a":%s}}'
+    assert read_message(body % lists(JSON_CONTAINERS_MAX - 2).decode()).model == "scale"
+    with pytest.raises(PoisonError, match=TOO_MANY):
+        read_message(body % lists(JSON_CONTAINERS_MAX - 1).decode())
+
+
 def test_a_text_s_elements_are_bounded_by_what_each_takes_as_an_object():
     codec = InputCodec(tensor(datatype="BYTES"), text=True, allow_non_finite=False)
     most = TENSOR_BYTES_MAX // BYTES_ELEMENT_BYTES

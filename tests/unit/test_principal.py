@@ -10,10 +10,10 @@ import pytest
 
 from shared.errors import ForbiddenError, UnauthorizedError
 from shared.principal import (
+    LOOK_UP,
     NOBODY,
     Principal,
     check_scopes,
-    of_queue,
     principal_of,
     principal_of_arn,
     read_scopes,
@@ -132,11 +132,19 @@ def test_a_name_that_no_prefix_could_hold_becomes_a_digest_that_tells_names_apar
     assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", tenant) for tenant in tenants)
 
 
+def test_a_name_cannot_pass_for_the_digest_of_another():
+    odd = principal_of_arn("arn:aws:sts::123456789012:assumed-role/a+b/s").tenant
+    digest = odd.rpartition(".")[2]
+    assert digest.startswith("sha256-")
+    posing = principal_of_arn(f"arn:aws:sts::123456789012:assumed-role/{digest}/s")
+    assert posing.tenant not in (odd, f"iam.123456789012.role.{digest}")
+
+
+def test_limits_of_whom_iam_knows_are_still_to_be_read():
+    assert principal_of_arn("arn:aws:iam::123456789012:user/ann").limits == LOOK_UP
+
+
 def test_a_session_cannot_name_another_role():
     found = principal_of_arn("arn:aws:sts::123456789012:assumed-role/weak/../strong")
     assert found.tenant == "iam.123456789012.role.weak"
     assert found.name == "iam:arn:aws:sts::123456789012:assumed-role/weak"
-
-
-def test_whoever_may_send_to_a_queue_is_the_tenant_of_the_queue():
-    assert (of_queue("acme").tenant, of_queue("acme").name) == ("acme", "queue")

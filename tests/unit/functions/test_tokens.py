@@ -93,7 +93,7 @@ def ask(published, capsys):
 
 def test_a_token_of_the_issuer_is_let_in_with_its_tenant_subject_and_scopes(ask):
     found = ask(sign(KEY))
-    assert (found.tenant, found.name) == ("acme", "jwt:joe")
+    assert (found.tenant, found.name) == ("acme", "jwt:issuer.example#joe")
     assert found.scopes == {"infer", "read:scale"}
 
 
@@ -104,9 +104,11 @@ def test_a_token_signed_on_an_elliptic_curve_is_let_in(ask, published):
 
 
 def test_a_subject_cannot_break_the_lines_that_name_it(ask):
-    assert ask(sign(KEY, sub="auth0|joe@corp.com")).name == "jwt:auth0|joe@corp.com"
-    assert ask(sign(KEY, sub='joe", "tenant": "globex\n')).name == "jwt:joe____tenant_:__globex_"
-    assert len(ask(sign(KEY, sub="x" * 500)).name) == len("jwt:") + 128
+    ours = "jwt:issuer.example#"
+    assert ask(sign(KEY, sub="auth0|joe@corp.com")).name == f"{ours}auth0|joe@corp.com"
+    assert ask(sign(KEY, sub='joe", "tenant": "globex\n')).name == f"{ours}joe____tenant_:__globex_"
+    assert ask(sign(KEY, sub="other.example#joe")).name == f"{ours}other.example_joe"
+    assert len(ask(sign(KEY, sub="x" * 500)).name) == len(ours) + 128
 
 
 def test_a_token_ends_for_the_functions_too_when_it_ends(ask):
@@ -255,9 +257,10 @@ def test_keys_and_tokens_of_two_issuers_are_taken_at_once(ask):
     other = an_issuer(issuer="https://second.example", tenant_claim="org")
     both = (an_issuer(), other)
     assert ask(secret, *both, keys=store).name == f"key:{key.key_id}"
-    assert ask(sign(KEY), *both, keys=store).name == "jwt:joe"
+    assert ask(sign(KEY), *both, keys=store).name == "jwt:issuer.example#joe"
     second = sign(KEY, iss="https://second.example", org="initech", tenant=None)
-    assert ask(second, *both, keys=store).tenant == "initech"
+    found = ask(second, *both, keys=store)
+    assert (found.tenant, found.name) == ("initech", "jwt:second.example#joe")
     assert ask(f"lw_{'a' * 43}", *both, keys=store) == "unknown_key"
 
 
