@@ -1,4 +1,4 @@
-"""checkov over the templates of `prod`, with a fleet, and of `dev`: what it finds is answered in writing.
+"""checkov over the templates of `prod` with a fleet, of `dev`, and of a stage on RabbitMQ: findings are answered in writing.
 
 It has an environment of its own, `.venv-scanners` (`make scanners`), because it pins boto3. It asks nobody
 over the network.
@@ -19,9 +19,8 @@ from stacks.scanned import ACCEPTED, Accepted
 
 PROJECT = Path(__file__).parents[2]
 CHECKOV = PROJECT / ".venv-scanners" / "bin" / "checkov"
-ANSWERS = {
-    (item.rule, item.type, stage) for item in ACCEPTED for stage in item.stages or ("prod", "dev")
-}
+STAGES = ("prod", "dev", "rabbit")
+ANSWERS = {(item.rule, item.type, stage) for item in ACCEPTED for stage in item.stages or STAGES}
 
 
 @pytest.fixture(scope="module")
@@ -50,18 +49,18 @@ def scan(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def scanned(scan, gpu_prod, dev, tmp_path_factory):
-    """Both stages in one run: it starts slowly."""
+def scanned(scan, gpu_prod, dev, rabbit, tmp_path_factory):
+    """All stages in one run: it starts slowly."""
     folder = tmp_path_factory.mktemp("templates")
-    for synthesized in (gpu_prod, dev):
+    for stage, synthesized in zip(STAGES, (gpu_prod, dev, rabbit), strict=True):
         for path in synthesized.folder.glob("*.template.json"):
-            shutil.copy(path, folder)
+            shutil.copy(path, folder / f"{stage}-{path.name}")
     return scan(folder)
 
 
 def test_checkov_finds_nothing_that_is_not_answered_in_writing(scanned):
     findings, passed = scanned
-    found = {(rule, kind, file.split("-")[1]) for rule, kind, file in findings}
+    found = {(rule, kind, file.partition("-")[0]) for rule, kind, file in findings}
     assert passed > 500
     assert found - ANSWERS == set()
 

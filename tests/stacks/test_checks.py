@@ -57,10 +57,12 @@ def _reasons(metadata: dict[str, list[dict[str, object]]]) -> list[str]:
     return found
 
 
-def test_cfn_lint_finds_nothing(dev: Synthesized, prod: Synthesized) -> None:
+def test_cfn_lint_finds_nothing(
+    dev: Synthesized, gpu_prod: Synthesized, rabbit: Synthesized
+) -> None:
     templates = [
         str(path)
-        for synthesized in (dev, prod)
+        for synthesized in (dev, gpu_prod, rabbit)
         for path in sorted(synthesized.folder.glob("*.template.json"))
     ]
 
