@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from itertools import count
 
 import orjson
 import pytest
 
 from shared.errors import InvalidRequestError, NotFinishedError
 from shared.jobs.batches.reading import LINE_BYTES_MAX
-from shared.jobs.batches.run_chunk import ChunkRunner
+from shared.jobs.batches.run_chunk import BLOCK_LINES, FIRST_RUN_S, ChunkRunner
 from shared.limits import MIB
 from tests.fixtures.batch_desk import SCALE, BatchDesk, check_invariants, line
 
@@ -20,8 +21,8 @@ def desk(small_models):
     return BatchDesk(small_models)
 
 
-def lines_of(count: int) -> bytes:
-    return b"".join(line(number) + b"\n" for number in range(count))
+def lines_of(lines: int) -> bytes:
+    return b"".join(line(number) + b"\n" for number in range(lines))
 
 
 def doubled(answer) -> list[float]:
@@ -383,6 +384,23 @@ def test_a_chunk_that_runs_out_of_time_publishes_what_it_has_and_goes_on(small_m
     assert 0 < halfway < 3000
     assert [len(chunk.parts) for chunk in desk.batches.chunks(key)] == [2]
     check_invariants(desk, key, lines=3000)
+
+
+def test_a_long_chunk_is_published_in_parts_so_that_its_counts_move(small_models):
+    desk = BatchDesk(small_models, chunk_bytes=MIB)
+    key = desk.submit(lines_of(BLOCK_LINES * 12))
+    desk.step_split()
+    ticks = count(0, FIRST_RUN_S + 1)
+    desk.runner = ChunkRunner(replace(desk.worker, monotonic=lambda: next(ticks)))
+
+    desk.step_chunk()
+    assert desk.accept.get(key).succeeded == BLOCK_LINES
+    desk.settle(key)
+
+    [chunk] = desk.batches.chunks(key)
+    blocks = [part.succeeded // BLOCK_LINES for part in chunk.parts]
+    assert blocks == [1, 2, 4, 5], "each run may take twice as long as the one before"
+    check_invariants(desk, key, lines=BLOCK_LINES * 12)
 
 
 def test_a_chunk_whose_runs_die_three_times_makes_errors_of_its_own_lines_alone(desk):

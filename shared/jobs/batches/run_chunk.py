@@ -1,7 +1,8 @@
 """Runs chunks: claims one, reads its lines as a stream, runs them block by block, publishes its part.
 
-A run that is stopped by the end of its invocation publishes what it has and leaves the rest to the
-next one. A chunk whose runs died three times is not run again: its lines, and only its lines, become
+A run publishes what it has after `FIRST_RUN_S`, so that whoever waits sees how far the batch is, or at the end
+of its invocation, and leaves the rest to the next one, which may take twice as long: so the parts of a chunk
+stay few. A chunk whose runs died three times is not run again: its lines, and only its lines, become
 errors. Memory is bounded by one block of lines, whatever the chunk holds.
 """
 
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
 BLOCK_LINES: Final = 256
 LOOK_S: Final = 10.0
 """How often a run looks whether its batch still runs."""
+FIRST_RUN_S: Final = 10.0
+"""After which the first run of a chunk publishes."""
 RETRY_S: Final = 5.0
 JITTER_S: Final = 5.0
 CRASHED: Final = InternalError(
@@ -199,8 +202,9 @@ class _Run:
         self._take(lambda block: refuse_all(block.lines, self._at.line, batch_id=name, error=error))
 
     def _take(self, work: Callable[[Block], Written]) -> None:
-        """Go on block by block until the chunk, the time or the batch ends."""
-        looked_s = self._worker.monotonic()
+        """Go on block by block until the chunk, the time or the batch ends, or it is time to publish."""
+        began_s = looked_s = self._worker.monotonic()
+        may_take_s = FIRST_RUN_S * 2 ** len(self._chunk.parts)
         try:
             for block in self._blocks():
                 self._files.add(work(block))
@@ -208,7 +212,7 @@ class _Run:
                     self._at.offset + block.size_bytes, self._at.line + len(block.lines)
                 )
                 now_s = self._worker.monotonic()
-                if now_s >= self._until_s:
+                if now_s >= self._until_s or now_s - began_s >= may_take_s:
                     return
                 if now_s - looked_s >= LOOK_S:
                     looked_s = now_s
