@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
+import uuid
 from pathlib import Path
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+from typer.testing import CliRunner
 
+from cli.main import app
 from shared.repository import read_repository
 from stacks.audit import RECORDS, REFUSED_BY_GATEWAY, served_versions
 from stacks.deployment import Deployment
 from stacks.stages import DEV, PROD
-from tests.stacks.aws_words import ACCOUNT, allowed_to, listed, resolved
+from tests.stacks.aws_words import ACCOUNT, REGION, allowed_to, listed, resolved
 
 LOCKS = ("governance", "compliance")
 
@@ -135,6 +142,120 @@ def test_the_stream_may_write_below_the_archive_and_nothing_takes_from_it(prod, 
         assert written["CompressionFormat"] == "UNCOMPRESSED"
         encryption = stream["Properties"]["DeliveryStreamEncryptionConfigurationInput"]
         assert encryption == {"KeyType": "AWS_OWNED_CMK"}
+
+
+@pytest.fixture
+def deployed_archive(prod, monkeypatch):
+    """What `prod` declares between its log groups and the archive, made in moto; gives the stage's name.
+
+    It has no layout of objects by the clock: it puts the hour behind any prefix itself.
+    """
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    stage = f"p{uuid.uuid4().hex[:8]}"
+    renamed = json.loads(json.dumps(resolved(prod.templates["audit"])).replace("-prod-", f"-{stage}-")
+                         .replace("/prod/", f"/{stage}/"))["Resources"]  # fmt: skip
+    with mock_aws():
+        yield stage, _deploy_archive(renamed, stage)
+
+
+def _deploy_archive(template, stage):
+    def declared(type_):
+        return [found["Properties"] for found in template.values() if found["Type"] == type_]
+
+    s3, logs, firehose, stacks = (
+        boto3.client(service, region_name=REGION)
+        for service in ("s3", "logs", "firehose", "cloudformation")
+    )
+    bucket, role = f"archive-{stage}", f"arn:aws:iam::{ACCOUNT}:role/any"
+    s3.create_bucket(
+        Bucket=bucket,
+        ObjectLockEnabledForBucket=True,
+        CreateBucketConfiguration={"LocationConstraint": REGION},
+    )
+    [made] = declared("AWS::S3::Bucket")
+    lock = made["ObjectLockConfiguration"]
+    s3.put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration=lock)
+    [stream] = declared("AWS::KinesisFirehose::DeliveryStream")
+    written = stream["ExtendedS3DestinationConfiguration"]
+    prefix, by_the_clock, _ = written["Prefix"].partition("!{timestamp:yyyy/MM/dd/HH}/")
+    assert by_the_clock
+    arn = firehose.create_delivery_stream(
+        DeliveryStreamName=stream["DeliveryStreamName"],
+        DeliveryStreamType=stream["DeliveryStreamType"],
+        ExtendedS3DestinationConfiguration={
+            **written,
+            "BucketARN": f"arn:aws:s3:::{bucket}",
+            "RoleARN": role,
+            "Prefix": prefix,
+        },
+    )["DeliveryStreamARN"]
+    for found in declared("AWS::Logs::SubscriptionFilter"):
+        group = found["LogGroupName"]
+        group = group if "/" in group else template[group]["Properties"]["LogGroupName"]
+        logs.create_log_group(logGroupName=group)
+        logs.create_log_stream(logGroupName=group, logStreamName="s")
+        logs.put_retention_policy(logGroupName=group, retentionInDays=1)
+        logs.put_subscription_filter(
+            logGroupName=group,
+            filterName=found["FilterName"],
+            filterPattern=found["FilterPattern"],
+            destinationArn=arn,
+            roleArn=role,
+        )
+    stacks.create_stack(
+        StackName=f"laneway-{stage}-audit",
+        TemplateBody=json.dumps(
+            {
+                "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
+                "Outputs": {"ArchiveBucket": {"Value": bucket}},
+            }
+        ),
+    )
+    return bucket
+
+
+def test_a_record_goes_from_its_log_group_through_the_stream_into_the_archive_and_is_found_there(
+    deployed_archive,
+) -> None:
+    stage, bucket = deployed_archive
+    logs = boto3.client("logs", region_name=REGION)
+    three_days_ago = int((time.time() - 3 * 86_400) * 1000)  # past what the log groups keep
+    lines = {
+        f"/aws/lambda/laneway-{stage}-shared-realtime": [
+            {"message": "request", "audit": "infer", "request_id": "r-1", "stage": stage},
+            {"message": "authorization", "request_id": "r-0"},
+        ],
+        f"/laneway/{stage}/audit": [{"audit": "key_create", "outcome": "ok", "key_id": "k-1"}],
+        f"/laneway/{stage}/access": [{"integration_status": "-", "status": "401", "request_id": "r-2"}],
+    }  # fmt: skip
+    for group, told in lines.items():
+        events = [{"timestamp": three_days_ago, "message": json.dumps(line)} for line in told]
+        logs.put_log_events(logGroupName=group, logStreamName="s", logEvents=events)
+
+    asked = ["audit", "--stage", stage, "--region", REGION, "--since", "7d", "--json"]
+    result = CliRunner().invoke(app, asked)
+
+    assert result.exit_code == 0, result.output
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    assert {(r["act"], r.get("request_id", r.get("key_id"))) for r in found} == {
+        ("infer", "r-1"),
+        ("key_create", "k-1"),
+        ("denied", "r-2"),
+    }
+    s3 = boto3.client("s3", region_name=REGION)
+    kept = s3.list_objects_v2(Bucket=bucket)["Contents"]
+    assert len(kept) == len(lines)
+
+
+def test_an_object_of_the_locked_archive_is_refused_its_deletion(deployed_archive) -> None:
+    _, bucket = deployed_archive
+    s3 = boto3.client("s3", region_name=REGION)
+    version = s3.put_object(Bucket=bucket, Key="records/a", Body=b"a")["VersionId"]
+
+    with pytest.raises(ClientError, match="AccessDenied"):
+        s3.delete_object(Bucket=bucket, Key="records/a", VersionId=version)
 
 
 def test_the_services_between_logs_and_archive_act_for_this_account_alone(prod) -> None:
