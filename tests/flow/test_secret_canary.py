@@ -1,8 +1,8 @@
 """A secret in any field of any way in reaches no log, no metric, no trace, and no other field's refusal.
 
 Every field is asked for twice, with a canary of its own each time: in a request that is good but for the
-canary, and in one that is refused for another field. All of it runs first, through the functions, the workers
-and the webhooks' sender; then each canary is looked for in all that was written to stdout and stderr, logged
+canary, and in one that is refused for another field. All of it runs first, through the functions, the sweeper, the
+workers and the webhooks' sender; then each canary is looked for in all that was written to stdout and stderr, logged
 by any library, or raised out of a handler, which is what Lambda puts into its log and into a trace. Job ids,
 which callers choose as names, are names there too; a refusal may name the field that is at fault.
 """
@@ -14,21 +14,30 @@ import contextlib
 import io
 import json
 import logging
+import time
 import traceback
+from dataclasses import fields
 from urllib.parse import quote
 
 import pytest
 
 from cli.testing import start_service
+from cli.testing.lambdas import LocalFunction
+from cli.testing.service import ingress_settings
+from functions.sweeper.service import make_handler as make_sweeper
 from gpu_workers.telemetry import WorkerTelemetry
 from shared.egress.https import Answer
 from shared.egress.memory import MemoryPoster
+from shared.errors import UnavailableError
 from shared.jobs.webhook_secrets import values
+from shared.settings.jobs import JobSettings, SweeperSettings
+from shared.telemetry import Telemetry
 from tests.fixtures.hook_desk import PUBLIC_URL, HookDesk
 from tests.fixtures.worker_desk import POOL, TENANT, WorkerDesk, wait_for, write_heavy_models
 
 INFER = "/v2/models/scale/infer"
 SHOUT = "/v2/models/shout/infer"
+NO_QUEUE = "https://sqs.eu-central-1.amazonaws.com/111122223333/nowhere"
 BINARY = {"content-type": "application/octet-stream"}
 HEADERS = (
     "x-api-key", "authorization", "cookie", "user-agent", "x-anything", "accept", "accept-encoding",
@@ -48,6 +57,11 @@ def text(*values):
 def numbers(canary):
     """A number whose digits nobody else sends."""
     return float(canary[6:9]) * 1e6 + 123456.5
+
+
+def marks(canary):
+    """What is looked for: the canary, and the number that stands for it."""
+    return canary, repr(numbers(canary))
 
 
 REQUESTS = {
@@ -319,6 +333,34 @@ def ask_by_messages(asked):
     asked("message of chunks", "a member", lambda c, _: drop(f'{{"chunk":"{c}"}}', kind="chunks"))
 
 
+def sweep(service, written_to, *, later_s, **changes):
+    """A pass of the sweeper's function, so much later; an exception is written as Lambda writes it."""
+    told = ingress_settings(service.resources)
+    events = service.resources.sqs.create_queue(QueueName=f"{told.bucket}-webhooks")["QueueUrl"]
+    common = {item.name: getattr(told, item.name) for item in fields(JobSettings)}
+    sweeping = make_sweeper(
+        SweeperSettings(**{**common, "webhooks_queue": events, **changes}),
+        dynamodb=service.resources.dynamodb,
+        sqs=service.resources.sqs,
+        logger=Telemetry(service="laneway-sweeper", stage="local", pool="sweeper").logger,
+        clock=lambda: time.time() + later_s,
+    )
+    function = LocalFunction("laneway-local-sweeper", sweeping, timeout_s=60)
+    try:
+        return function.call({})
+    except UnavailableError as error:
+        written_to += traceback.format_exception(error)
+        return {}
+
+
+def sweep_in_every_way(service, raised):
+    """Before anything has run: without queues, without a table, and as it should be."""
+    nowhere = {pool: dict.fromkeys(of, NO_QUEUE) for pool, of in service.resources.queues.items()}
+    assert sweep(service, raised, later_s=700, queues=nowhere)["not_confirmed"] > 30
+    assert sweep(service, raised, later_s=700, jobs_table="nowhere") == {}
+    assert sweep(service, raised, later_s=1400)["sent"] > 30
+
+
 def tell_receivers(asked):
     """Webhooks: the address, what the receiver answers, a message that is none; gives the secrets."""
     secrets = []
@@ -393,7 +435,9 @@ def asked_and_told(small_models):
             ask_over_http(asked)
             ask_by_files(asked)
             ask_by_messages(asked)
+            sweep_in_every_way(service, raised)
             service.run_jobs()
+            assert sweep(service, raised, later_s=0)["events"] >= 3
             secrets = tell_receivers(asked)
             raised.watch(service.sources)
         finally:
@@ -404,9 +448,10 @@ def asked_and_told(small_models):
 def test_no_canary_is_in_anything_that_was_written(asked_and_told):
     asked, written, _ = asked_and_told
     leaks = {
-        what: next(line for line in written.splitlines() if canary in line)[:400]
+        what: next(line for line in written.splitlines() if mark in line)[:400]
         for what, (canary, _) in asked.canaries.items()
-        if canary in written
+        for mark in marks(canary)
+        if mark in written
     }
     assert leaks == {}
 
@@ -416,12 +461,13 @@ def test_the_log_was_really_looked_at(asked_and_told):
     lines = [json.loads(line) for line in written.splitlines() if line.startswith("{")]
     told = {line["message"] for line in lines}
     services = {line["service"] for line in lines}
-    assert told >= {"request", "job", "authorization", "failure", "webhook"}
+    assert told >= {"request", "job", "authorization", "failure", "webhook", "sweep"}
     assert services >= {
         "laneway-realtime",
         "laneway-ingress",
         "laneway-authorizer",
         "laneway-queue-worker",
+        "laneway-sweeper",
         "laneway-webhooks",
     }
     assert len(asked.canaries) > 300
