@@ -65,22 +65,21 @@ def check_data(pip_audit: str, canary: str) -> None:
 def ask(pip_audit: str, files: list[Path], *options: str) -> list[dict[str, Any]]:
     """What pip-audit tells of the packages in requirement files."""
     named = [part for path in files for part in ("--requirement", str(path))]
-    done = subprocess.run(  # noqa: S603  the command is the Makefile's
-        [
-            pip_audit,
-            "--disable-pip",
-            *options,
-            "--format",
-            "json",
-            "--progress-spinner",
-            "off",
-            *named,
-        ],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
+    command = [
+        pip_audit,
+        "--disable-pip",
+        *options,
+        "--format",
+        "json",
+        "--progress-spinner",
+        "off",
+    ]
+    try:
+        done = subprocess.run(  # noqa: S603  the command is the Makefile's
+            [*command, *named], capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise UnreachableError(f"no answer within {TIMEOUT_S} s") from error
     try:
         return list(json.loads(done.stdout)["dependencies"])
     except (ValueError, KeyError) as error:

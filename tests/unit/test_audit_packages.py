@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -62,3 +63,30 @@ def test_without_a_network_it_says_so(script, tmp_path, capsys):
     tool.chmod(0o755)
     assert script.main(str(tool), locks=[]) == script.UNASKED
     assert "no such host" in capsys.readouterr().out
+
+
+def test_an_index_that_never_answers_is_no_failure_of_the_packages(
+    script, tmp_path, capsys, monkeypatch
+):
+    tool = tmp_path / "pip-audit"
+    tool.write_text("#!/bin/sh\nexec sleep 60\n")
+    tool.chmod(0o755)
+    monkeypatch.setattr(script, "TIMEOUT_S", 0.1)
+    assert script.main(str(tool), locks=[]) == script.UNASKED
+    assert "NOT AUDITED" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("required", "status"), [("false", 0), ("true", 1)])
+def test_the_command_says_that_nothing_was_audited_and_fails_where_that_is_asked_for(
+    required, status
+):
+    done = subprocess.run(
+        [sys.executable, SCRIPT, "/bin/false"],
+        env={"PATH": "", "AUDIT_REQUIRED": required},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == status
+    assert done.stdout.startswith("NOT AUDITED: ")
