@@ -29,7 +29,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup dev check test test-faults fault fuzz synth deploy destroy bench load lock environment scanners audit-packages sbom
+.PHONY: help setup dev check test test-faults fault fuzz synth deploy destroy bench bench-check load lock environment scanners audit-packages sbom
 
 help: ## list the verbs
 	@awk -F ' *## ' '/^[a-z-]+:.*## / {split($$1, verb, ":"); printf "  make %-14s %s\n", verb[1], $$2}' $(MAKEFILE_LIST)
@@ -59,7 +59,7 @@ fuzz: setup ## make calls out of the API's description, many more than `make tes
 	LANEWAY_API_EXAMPLES=$${LANEWAY_API_EXAMPLES:-500} LANEWAY_API_SEED=$${LANEWAY_API_SEED:-$$(date +%s)} $(BIN)/pytest -n0 -s tests/flow/test_described_api.py
 
 synth: setup ## templates into cdk.out: make synth STAGE=prod
-	$(NO_AWS) $(CDK) synth --quiet $(CONTEXT) --output cdk.out
+	$(NO_AWS) $(CDK) synth --quiet --no-notices $(CONTEXT) --output cdk.out
 
 deploy: setup ## to your AWS account: make deploy STAGE=dev [MODELS=folder]
 	$(CDK) deploy --all $(CONTEXT)
@@ -71,6 +71,9 @@ destroy: setup ## remove a stage and its data from your AWS account: make destro
 
 bench: setup ## measure the speed bars, as ratios in one run
 	$(BIN)/python -m benchmarks
+
+bench-check: setup ## a short run: has a ratio been lost since it was recorded
+	$(BIN)/python -m benchmarks.check
 
 load: setup ## hold an arrival rate, and ten times that rate, against the handlers and the worker
 	$(BIN)/python -m benchmarks.load

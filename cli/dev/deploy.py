@@ -120,7 +120,8 @@ def _cdk(
         raise DevError(f"The CDK command line is not installed ({command_line}). Run: make setup")
     scratch = target.state.scratch(name)
     return Guarded(
-        [str(node / "node"), str(command_line), "--no-color", *arguments],
+        # Notices are fetched from AWS; nothing of a local service leaves the machine.
+        [str(node / "node"), str(command_line), "--no-color", "--no-notices", *arguments],
         environment=_environment(target, node, scratch),
         working_folder=working_folder or target.project,
         scratch=scratch,
