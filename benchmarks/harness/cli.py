@@ -27,6 +27,7 @@ from benchmarks.harness import (
     worker,
 )
 from benchmarks.harness.bars import GROUPS
+from benchmarks.harness.children import Patience
 from benchmarks.harness.figure import Effort, Figure, Skipped
 from benchmarks.harness.packages import ROOT, MissingModelError, remove_all
 
@@ -50,6 +51,9 @@ MEASUREMENTS: tuple[tuple[tuple[str, ...], Callable[[Effort], list[Figure]]], ..
     (("D1",), interruption.measure_interruption),
 )
 
+QUICK = Effort(rounds=1, blocks=2, block_s=0.05, patience=Patience(attempts=1, left_s=0))
+"""Whether everything still runs: a smoke run takes what it gets."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, show and write. Returns 1 with `--check` when a bar of the list is missed, else 0."""
@@ -66,9 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     figures: list[Figure] = []
     skipped: list[Skipped] = []
     written: list[Path] = []
-    _end_on_signals()
+    end_on_signals()
     try:
-        for found, missing in _measured(_groups(options.only), _effort(options), console):
+        for found, missing in measured(groups_of(options.only), _effort(options), console):
             figures += found
             skipped += missing
             # At once, so that a run that is ended midway keeps what it has measured.
@@ -81,19 +85,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for path in written:
         console.print(f"wrote {path}")
     missed = [figure.key for figure in figures if figure.verdict == "missed"]
-    judged = [key for key in missed if key.split(".")[0] in _groups(options.check or "-")]
+    judged = [key for key in missed if key.split(".")[0] in groups_of(options.check or "-")]
     if judged:
         console.print(f"[red]missed: {', '.join(judged)}[/]")
     return 1 if judged else 0
 
 
-def _end_on_signals() -> None:
+def end_on_signals() -> None:
     """End as Ctrl-C does, so that what was started and written meanwhile is cleared away."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
-def _measured(
+def measured(
     wanted: Sequence[str], effort: Effort, console: Console
 ) -> Iterator[tuple[list[Figure], list[Skipped]]]:
     """What each measurement gives, as soon as it does."""
@@ -108,13 +112,13 @@ def _measured(
 
 
 def _effort(options: argparse.Namespace) -> Effort:
-    patience = cold.default_patience(quick=options.quick)
     if options.quick:
-        return Effort(rounds=1, blocks=2, block_s=0.05, patience=patience)
+        return QUICK
+    patience = cold.default_patience()
     return Effort(rounds=options.rounds, blocks=8, block_s=0.25, patience=patience)
 
 
-def _groups(text: str) -> tuple[str, ...]:
+def groups_of(text: str) -> tuple[str, ...]:
     """`C1,W4` as groups; every group for an empty text. Raises SystemExit on an unknown one."""
     chosen = tuple(
         part.strip().upper() for part in text.split(",") if part.strip() not in ("", "-")

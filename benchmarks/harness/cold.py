@@ -127,6 +127,6 @@ def _cpu_note(samples: Mapping[str, Sequence[Sample]], ours: str, theirs: str) -
     return f"CPU time {cpu.median:.2f}x"
 
 
-def default_patience(*, quick: bool) -> Patience:
-    """Up to five attempts a sample within three minutes in all; a smoke run takes what it gets."""
-    return Patience(attempts=1, left_s=0) if quick else Patience(attempts=5, left_s=180)
+def default_patience() -> Patience:
+    """Up to five attempts a sample within three minutes in all."""
+    return Patience(attempts=5, left_s=180)

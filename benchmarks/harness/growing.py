@@ -23,7 +23,7 @@ from benchmarks.harness.packages import BUILD, ENVIRONMENT, ROOT, TABULAR
 from benchmarks.harness.spread import Spread, spread
 
 MODELS = (1, 2, 5, 10, 20, 50)
-MODELS_QUICK = (1, 3)
+MODELS_QUICK = (3,)
 FEW_MIB, PLENTY_MIB = 64, 1024
 """Budgets of sessions: of the models that are measured some fit, or all of them."""
 POOL_REQUESTS, POOL_REQUESTS_QUICK = 400, 20

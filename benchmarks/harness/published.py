@@ -99,8 +99,8 @@ def _loads(records: Path) -> str:
 
 
 def _growths(records: Path) -> str:
-    newest = [runs[0] for folder in sorted(records.glob("*-growth")) if (runs := _runs(folder))]
-    return growth_table(newest) if newest else "not recorded yet\n"
+    runs = [found[0] for folder in sorted(records.glob("*-growth")) if (found := _runs(folder))]
+    return growth_table(runs) if runs else "not recorded yet\n"
 
 
 def _runs(folder: Path) -> list[dict[str, Any]]:
@@ -109,19 +109,19 @@ def _runs(folder: Path) -> list[dict[str, Any]]:
     return sorted(runs, key=lambda run: str(run["machine"]["date"]), reverse=True)
 
 
-def _newest(folder: Path) -> dict[str, Record]:
+def newest(folder: Path) -> dict[str, Record]:
     """Bar -> the newest record that has it."""
     runs = _runs(folder)
     known = {bar.key for bar in BARS}
-    newest: dict[str, Record] = {}
+    found: dict[str, Record] = {}
     for run in runs:
         figures = {
             entry["key"]: _figure(entry) for entry in run["figures"] if entry["key"] in known
         }
-        letter = chr(ord("a") + len({record.letter for record in newest.values()}))
+        letter = chr(ord("a") + len({record.letter for record in found.values()}))
         record = Record(letter, run["machine"], run.get("command"), figures)
-        newest |= {key: record for key in figures if key not in newest}
-    return newest
+        found |= {key: record for key in figures if key not in found}
+    return found
 
 
 def _figure(entry: dict[str, Any]) -> Figure:
@@ -129,9 +129,9 @@ def _figure(entry: dict[str, Any]) -> Figure:
 
 
 def _tables(records: Path) -> str:
-    newest = _newest(records)
-    rows = "".join(_row(bar, newest.get(bar.key)) for bar in BARS)
-    used = {record.letter: record for record in newest.values()}
+    found = newest(records)
+    rows = "".join(_row(bar, found.get(bar.key)) for bar in BARS)
+    used = {record.letter: record for record in found.values()}
     runs = "".join(f"{_run(used[letter])}\n" for letter in sorted(used))
     return f"{_HEAD}|---|---|---:|---:|---:|---:|---|---|\n{rows}\n{runs}"
 

@@ -88,7 +88,7 @@ def test_a_quick_growth_is_measured_written_and_drawn(tmp_path):
             drawn = (tmp_path / f"{chart['chart']}.svg").read_text()
             assert drawn.count("<polyline") == len(chart["lines"])
             for entry in chart["lines"]:
-                assert len(entry["points"]) == 2
+                assert entry["points"]
                 assert all(point["median"] > 0 for point in entry["points"].values())
 
 
