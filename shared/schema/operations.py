@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from shared.schema.described import idempotency_key
 from shared.schema.job_operations import PREFER
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ _OF_INFERENCE: Final = {
     "415": "MediaType",
     "503": "Unavailable",
 }
+_OF_A_JOB: Final = {"202": "Accepted", "409": "Conflict"}
+"""Of an inference that prefers an asynchronous answer."""
 
 HEADERS: Final[dict[str, Any]] = {
     "InferenceHeaderContentLength": {
@@ -215,12 +218,13 @@ def infer_operation(
         "parameters": [
             {"$ref": "#/components/parameters/InferenceHeaderContentLength"},
             {"$ref": "#/components/parameters/Prefer"},
+            {"$ref": "#/components/parameters/IdempotencyKey"},
         ],
         "requestBody": {
             "required": True,
             "content": {"application/json": request, "application/octet-stream": binary},
         },
-        "responses": _responses(success, {"202": "Accepted"} | _COMMON | _OF_INFERENCE),
+        "responses": _responses(success, _OF_A_JOB | _COMMON | _OF_INFERENCE),
     }
 
 
@@ -240,6 +244,7 @@ def path_parameters(models: Sequence[str]) -> dict[str, Any]:
             "schema": {"type": "integer", "minimum": 0},
         },
         "Prefer": PREFER,
+        "IdempotencyKey": idempotency_key("job of a request that prefers an asynchronous answer"),
     }
 
 

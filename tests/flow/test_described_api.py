@@ -55,6 +55,7 @@ BODIES = {
     "BatchSubmission": [{"endpoint": "/v2/models/scale/infer", "input": ""}],
 }
 """Bodies that get further than most that are made up."""
+LATER = {"Prefer": "respond-async", "Idempotency-Key": "the same for all"}
 
 
 @pytest.fixture(scope="module")
@@ -141,15 +142,19 @@ def takes_anything(operation):
 
 
 def ways(operation, known):
-    """Ids that are there, and bodies that are good, to get further than what is made up."""
+    """Ids that are there, and bodies and headers that are good, to get further than what is made up."""
     ids = [{"name": name} for name in known] if "{id}" in operation.path else []
     bodies = operation.definition.raw.get("requestBody", {}).get("content", {})
     schema = bodies.get("application/json", {}).get("schema", {}).get("$ref", "")
     good = [{"body": body} for body in BODIES.get(schema.rpartition("/")[2], ())]
-    return [{**a, **b} for a in ids or [{}] for b in good or [{}] if a or b]
+    found = [{**a, **b} for a in ids or [{}] for b in good or [{}] if a or b]
+    if operation.path.endswith("/infer"):
+        found += [{**way, "headers": LATER} for way in found]
+    return found
 
 
-def get_further(case, *, name=None, body=None):
+def get_further(case, *, name=None, body=None, headers=None):
+    case.headers.update(headers or {})
     if name is not None:
         case.path_parameters["id"] = name
     if body is not None:
