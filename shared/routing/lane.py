@@ -29,7 +29,7 @@ HIGH: Final = "high"
 CPU_QUEUES: Final = ("async", "batch")
 GPU_QUEUES: Final = ("async-high", "async", "batch-high", "batch")
 """In the order in which a worker takes them."""
-_HIGH_SUFFIX: Final = "-high"
+_HIGH_SUFFIX: Final = f"-{HIGH}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,8 @@ def queue_name(latency_class: str, priority: str) -> str:
 def of_queue(queue: str) -> tuple[str, Priority]:
     """The latency class and the priority of what arrives on a queue: a message does not say."""
     if queue.endswith(_HIGH_SUFFIX):
-        return queue.removesuffix(_HIGH_SUFFIX), "high"
-    return queue, "normal"
+        return queue.removesuffix(_HIGH_SUFFIX), HIGH
+    return queue, NORMAL
 
 
 def queues_of(compute: str) -> tuple[str, ...]:

@@ -31,15 +31,6 @@ def chunk_message(key: BatchKey, index: int) -> str:
     return orjson.dumps({"schema_version": SCHEMA_VERSION, CHUNK: named}).decode()
 
 
-def is_chunk(body: str) -> bool:
-    """Whether a message names a chunk, rather than a job."""
-    try:
-        message = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return False
-    return isinstance(message, dict) and CHUNK in message
-
-
 def read_batch(message: object) -> BatchKey:
     """The batch that a parsed message names; raises `UnreadableError`."""
     named = _named(message, BATCH)
