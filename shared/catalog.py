@@ -35,6 +35,8 @@ class FileSpec:
     path: str
     sha256: str
     size_bytes: int
+    key: str = ""
+    """Under which S3 has it, for a file that is not in the package."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,11 @@ class ModelVersion:
     def loaded(self) -> tuple[FileSpec, ...]:
         """The files that are in the package, the graph first."""
         return self.files if self.form is None else self.form.files
+
+    @property
+    def fetched(self) -> bool:
+        """Whether its files are on S3, and not in the package."""
+        return bool(self.files[0].key)
 
     @property
     def size_bytes(self) -> int:

@@ -9,11 +9,13 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from aws_cdk import Annotations, ArnFormat, Stack
+from constructs import Construct
 
 from shared.limits import HTTP_API_INTEGRATION_TIMEOUT_S
 from shared.schema.tenants import write_limits
 from shared.settings import RealtimeSettings
 from stacks import names
+from stacks.parts.fetched_models import FetchedModels
 from stacks.parts.function import LanewayFunction, control_layer, runtime_layer
 from stacks.parts.limits import allow_counting, allow_reading_limits, looked_up_in
 from stacks.parts.permissions import allow
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from aws_cdk import aws_lambda as lambda_
-    from constructs import Construct
 
     from shared.schema.spec import PoolSpec
     from stacks.deployment import Deployment
@@ -89,6 +90,7 @@ def _realtime(
 ) -> None:
     stage = deployment.stage
     warm = deployment.warm_of(pool)
+    models = FetchedModels(Construct(stack, f"{pool}-realtime-models"), deployment, pool)
     part = LanewayFunction(
         stack,
         f"{pool}-realtime",
@@ -98,12 +100,14 @@ def _realtime(
         handler=HANDLER,
         package=deployment.assets.pools[pool],
         layers=layers,  # realtime loads boto3 for a request that prefers an asynchronous answer
-        environment=environment(stage, pool, spec),
+        environment=environment(stage, pool, spec, models_bucket=models.bucket),
         memory_mib=spec.memory_mib,
+        disk_mib=models.disk_mib,
         # A run ends after the pool's `timeout_s`; waiting for a job (`Prefer: wait=20`) takes longer.
         timeout_s=HTTP_API_INTEGRATION_TIMEOUT_S,
         snapstart=warm == "snapstart",
     )
+    models.allow(part)
     WarmAlias(part, "Live", function=part.function, warm=warm)
     ingress = stack.format_arn(
         service="lambda",
@@ -133,13 +137,16 @@ def _warn_of_old_system(stack: PoolsStack) -> None:
         )
 
 
-def environment(stage: Stage, pool: str, spec: PoolSpec) -> dict[str, str]:
+def environment(
+    stage: Stage, pool: str, spec: PoolSpec, *, models_bucket: str = ""
+) -> dict[str, str]:
     """What the pool's function reads, with the thread pools of numpy's BLAS kept to one thread."""
     settings = RealtimeSettings(
         stage=stage.name,
         pool=pool,
         log_level=stage.log_level,
         session_budget_mib=session_budget_mib(spec),
+        models_bucket=models_bucket,
         timeout_s=spec.timeout_s,
         ingress_function=names.ingress_function(stage.name),
         usage_table=names.usage_table(stage.name),

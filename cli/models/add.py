@@ -175,7 +175,10 @@ def _notes(
 def _too_big(size_bytes: int) -> str:
     limit = f"{LAMBDA_PACKAGE_BYTES // MIB} MiB that a package may have"
     if size_bytes >= LAMBDA_PACKAGE_BYTES:
-        return f"{size_bytes // MIB} MiB is more than the {limit}: quantize it, or it cannot be deployed"
+        return (
+            f"{size_bytes // MIB} MiB is more than the {limit}: functions fetch it from S3 at their start; "
+            "raise files_mib in [<pool>.admission] of pools.toml, or quantize it"
+        )
     return (
         f"{size_bytes // MIB} MiB of {limit}, layer and other models included: "
         "give it a pool of its own"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shared.catalog import Catalog
+    from shared.inference.verifying import ModelFiles
     from shared.jobs.batches.facts import ChunkFacts
     from shared.jobs.batches.run_chunk import ChunkRunner
     from shared.jobs.clock import Clock
@@ -37,10 +38,12 @@ def make_worker(
     memory_mib: int,
     reporter: Reporter,
     clock: Clock = system_clock,
+    files: ModelFiles | None = None,
 ) -> Worker:
     """The worker over DynamoDB, S3 and SQS; no model is loaded yet.
 
-    `memory_mib`: the function's memory, which decides how many threads a run may use.
+    `memory_mib`: the function's memory, which decides how many threads a run may use. `files`: where the models
+    are; None: in the package.
     """
     sqs = make_client("sqs")
     return make_pool_worker(
@@ -51,6 +54,7 @@ def make_worker(
             catalog,
             budget_bytes=settings.session_budget_mib * MIB,
             threads=max(1, memory_mib // LAMBDA_MEMORY_MIB_PER_VCPU),
+            files=files,
         ),
         queues=_queues(settings, sqs),
         sqs=sqs,

@@ -8,6 +8,7 @@ from typing import Final
 
 from functions.queue_worker.assembly import make_chunk_runner, make_worker, queue_names
 from functions.queue_worker.service import make_handler
+from shared.artifacts.opened import open_files
 from shared.catalog import load_catalog
 from shared.inference.memory import hold_below
 from shared.job_telemetry import JobTelemetry
@@ -35,6 +36,7 @@ _worker = make_worker(
     package=PACKAGE,
     memory_mib=int(MEMORY_MIB or LAMBDA_MEMORY_MIB_PER_VCPU),
     reporter=_telemetry,
+    files=open_files(PACKAGE, _catalog, bucket=_settings.models_bucket, env=os.environ),
 )
 handler = make_handler(
     _worker,

@@ -1,7 +1,7 @@
 """Entry point of the realtime function: settings, the pool's catalog, the handler.
 
 All that is heavy happens here, while Lambda makes the environment: models are loaded before the
-first request. Their files are hashed meanwhile: that begins before numpy and onnxruntime are imported.
+first request. Their files are fetched and hashed meanwhile: that begins before numpy and onnxruntime are imported.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import os
 from pathlib import Path
 from typing import Final
 
+from shared.artifacts.opened import open_files
 from shared.catalog import load_catalog
-from shared.inference.verifying import HashedAhead
 from shared.inference.warm_set import loaded_first
 from shared.limits import LAMBDA_MEMORY_MIB_PER_VCPU, MIB
 from shared.settings import RealtimeSettings
@@ -19,10 +19,12 @@ from shared.settings import RealtimeSettings
 PACKAGE: Final = Path(__file__).parents[2]
 SETTINGS: Final = RealtimeSettings.from_env(os.environ)
 CATALOG: Final = load_catalog(PACKAGE / "catalog.json")
-HASHED: Final = HashedAhead(
-    PACKAGE / version.folder / file.path
-    for version in loaded_first(CATALOG, budget_bytes=SETTINGS.session_budget_mib * MIB)
-    for file in version.loaded
+FILES: Final = open_files(
+    PACKAGE,
+    CATALOG,
+    bucket=SETTINGS.models_bucket,
+    env=os.environ,
+    first=loaded_first(CATALOG, budget_bytes=SETTINGS.session_budget_mib * MIB),
 )
 
 from functions.realtime.service import make_handler  # noqa: E402  it imports onnxruntime
@@ -38,5 +40,5 @@ handler = make_handler(
     catalog=CATALOG,
     package=PACKAGE,
     memory_mib=int(MEMORY_MIB or LAMBDA_MEMORY_MIB_PER_VCPU),
-    hashed=HASHED.sha256_of,
+    files=FILES,
 )

@@ -19,7 +19,6 @@ from shared.inference.encoder import encode
 from shared.inference.loading import open_sessions
 from shared.inference.memory import recover
 from shared.inference.pipeline import infer
-from shared.inference.verifying import sha256_of
 from shared.inference.warm_set import loaded_first
 from shared.limiting.opened import open_gate
 from shared.limits import LAMBDA_MEMORY_MIB_PER_VCPU, MIB
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
 
     from shared.catalog import Catalog, Model, ModelVersion
     from shared.inference.pipeline import ServedModel
+    from shared.inference.verifying import ModelFiles
     from shared.limiting.gate import Gate
     from shared.schema.request import InferenceRequest
     from shared.settings import RealtimeSettings
@@ -54,13 +54,14 @@ def make_handler(
     telemetry: Telemetry | None = None,
     lambda_client: Any = None,
     gate: Gate | None = None,
-    hashed: Callable[[Path], str] = sha256_of,
+    files: ModelFiles | None = None,
 ) -> Callable[[Mapping[str, Any], Any], dict[str, Any]]:
     """The Lambda handler over the models of `package`; loads their default versions now.
 
     `memory_mib`: the function's memory, which decides how many threads a run may use.
     `lambda_client`: by which ingress is invoked; None: made when it is first needed. `gate`: who
-    counts; None: as the settings say. `hashed`: gives the SHA-256 of a model's file.
+    counts; None: as the settings say. `files`: where the models'
+    are; None: in the package.
     """
     telemetry = telemetry or Telemetry(
         service="laneway-realtime",
@@ -70,7 +71,7 @@ def make_handler(
         act=INFER,
     )
     service = RealtimeService(
-        settings, catalog=catalog, package=package, memory_mib=memory_mib, hashed=hashed
+        settings, catalog=catalog, package=package, memory_mib=memory_mib, files=files
     )
     for name, reason in service.check_defaults().items():
         telemetry.logger.error("model not loaded", extra={"model": name, "reason": reason})
@@ -128,7 +129,7 @@ class RealtimeService:
         catalog: Catalog,
         package: Path,
         memory_mib: int,
-        hashed: Callable[[Path], str],
+        files: ModelFiles | None = None,
     ) -> None:
         self._catalog = catalog
         self._margin_ms = settings.deadline_margin_ms
@@ -140,7 +141,7 @@ class RealtimeService:
             catalog,
             budget_bytes=self._budget_bytes,
             threads=max(1, memory_mib // LAMBDA_MEMORY_MIB_PER_VCPU),
-            hashed=hashed,
+            files=files,
         )
         self._targets = _targets(catalog)
         self._records = {

@@ -11,7 +11,7 @@ from shared.inference.providers import CPU
 from shared.inference.session import load_session
 from shared.inference.sessions import Sessions
 from shared.inference.transform import load_transform
-from shared.inference.verifying import sha256_of
+from shared.inference.verifying import PackagedFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from shared.catalog import Catalog, Model, ModelVersion
     from shared.inference.providers import Device
+    from shared.inference.verifying import ModelFiles
 
 
 def load_model(
@@ -28,24 +29,26 @@ def load_model(
     *,
     threads: int = 1,
     device: Device = CPU,
-    hashed: Callable[[Path], str] = sha256_of,
+    files: ModelFiles | None = None,
     resident: Callable[[], int] = resident_bytes,
 ) -> ServedModel:
     """Load `version` of `model` from the package at `root`.
 
-    `threads`: intra-op threads where the model's declaration names none. `hashed`: gives the SHA-256 of a file.
+    `threads`: intra-op threads where the model's declaration names none. `files`: None: all are in the package.
     `resident`: gives the process's memory, by whose growth the model is counted.
     Raises ModelUnavailableError, ModelDigestError or TransformFailedError.
     """
+    files = files or PackagedFiles(root)
+    folder = files.folder_of(version)
     before_bytes = resident()
     session = load_session(
-        root / version.folder,
+        folder,
         version,
         model.session,
         threads=threads,
         fed_by_caller=model.transform is None,
         device=device,
-        hashed=hashed,
+        hashed=files.sha256_of,
     )
     transform = (
         load_transform(root / model.transform, model=model.name) if model.transform else None
@@ -69,13 +72,13 @@ def open_sessions(
     threads: int = 1,
     device: Device = CPU,
     then: Callable[[ServedModel], object] | None = None,
-    hashed: Callable[[Path], str] = sha256_of,
+    files: ModelFiles | None = None,
 ) -> Sessions[ServedModel]:
     """The models of the package at `root`, none of them loaded yet.
 
     One that asks for more memory than the process may have is dropped, and loaded anew when it is next used.
 
-    `then`: done with each model before anybody uses it, such as a first run. `hashed`: as above.
+    `then`: done with each model before anybody uses it, such as a first run. `files`: as above.
     """
 
     def load(name: str, version: str) -> ServedModel:
@@ -83,7 +86,7 @@ def open_sessions(
         # What evicted models left would be filled first: the model would count for too little, the heap grow.
         resident = settled_bytes if sessions.evicted else resident_bytes
         served = load_model(
-            root, model, spec, threads=threads, device=device, hashed=hashed, resident=resident
+            root, model, spec, threads=threads, device=device, files=files, resident=resident
         )
         served.session.rows_meant = model.max_batch_size
         served.session.on_spent = partial(sessions.drop, name, version)

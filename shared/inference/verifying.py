@@ -10,7 +10,7 @@ import hashlib
 import mmap
 import stat
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from shared.errors import ModelDigestError, ModelUnavailableError
 
@@ -27,6 +27,43 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+class ModelFiles(Protocol):
+    """Where the files of models are."""
+
+    def folder_of(self, version: ModelVersion) -> Path:
+        """The folder that has all files of the version; waits for those that are on their way."""
+        ...
+
+    def sha256_of(self, path: Path) -> str:
+        """Hex SHA-256 of one of them."""
+        ...
+
+
+class PackagedFiles:
+    """In the package at `root`, as it was unpacked."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._ahead = HashedAhead(())
+
+    def begin(self, versions: Iterable[ModelVersion]) -> None:
+        """Hash the files of these versions from now on, in a thread."""
+        self._ahead = HashedAhead(
+            self._root / version.folder / file.path
+            for version in versions
+            if not version.fetched
+            for file in version.loaded
+        )
+
+    def folder_of(self, version: ModelVersion) -> Path:
+        """They are there."""
+        return self._root / version.folder
+
+    def sha256_of(self, path: Path) -> str:
+        """As soon as it is known."""
+        return self._ahead.sha256_of(path)
+
+
 class HashedAhead:
     """Hashes files in a thread of its own from now on, in the order in which they are given.
 
@@ -36,7 +73,8 @@ class HashedAhead:
     def __init__(self, paths: Iterable[Path]) -> None:
         self._under_way = {path: _Digest() for path in paths}
         todo = tuple(self._under_way.items())  # its own: what was asked for is taken out
-        threading.Thread(target=_hash_all, args=(todo,), daemon=True).start()
+        if todo:
+            threading.Thread(target=_hash_all, args=(todo,), daemon=True).start()
 
     def sha256_of(self, path: Path) -> str:
         """Of a file that is under way: once it is done, and only once. Of any other: read now."""

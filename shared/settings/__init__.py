@@ -88,6 +88,8 @@ class RealtimeSettings(Settings):
     pool: str
     session_budget_mib: int = 512
     """Bytes of model files whose sessions are kept; the least recently used go first."""
+    models_bucket: str = ""
+    """Has the models that are too large for the package; empty: none is."""
     timeout_s: int = 10
     """How long a run may take. The function's own time is longer: it also waits for ingress."""
     deadline_margin_ms: int = 250

@@ -90,6 +90,8 @@ class QueueWorkerSettings(PoolWorkerSettings):
     """The function that works on one pool's queues."""
 
     session_budget_mib: int = 512
+    models_bucket: str = ""
+    """As in `RealtimeSettings`."""
     capacity: dict[str, float] = field(default_factory=dict)
     """By queue: jobs that all workers of the pool together can have in hand."""
     usage_table: str = ""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from stacks.packaging.fetched import Fetched
     from stacks.stages import Architecture
 
 PROJECT: Path = Path(__file__).parents[2]
@@ -39,6 +40,8 @@ class Assets:
     batch_finisher: Asset
     fleet_scaler: Asset
     deployments: Asset
+    fetched: Mapping[str, Fetched] = field(default_factory=dict)
+    """What functions fetch from S3, by pool; a pool whose package has all its models is not there."""
     send: Asset | None = None
     """The function that sends to RabbitMQ; None where SQS carries jobs."""
     images: Mapping[str, Asset] = field(default_factory=dict)

@@ -15,7 +15,8 @@ from stacks.auth import issuers
 from stacks.packaging.assets import PROJECT, Asset, Assets, BuildContext
 from stacks.packaging.budget import check_size, fits
 from stacks.packaging.content import Content, build_package
-from stacks.packaging.forms import Forms, forms_of, into_catalog
+from stacks.packaging.fetched import Fetched, add_keys, fetched_of
+from stacks.packaging.forms import Forms, add_forms, forms_of
 from stacks.packaging.image import build_image_context
 from stacks.packaging.layers import CONTROL, ONNX_RUNTIME, build_layer
 from stacks.packaging.models import add_models, add_requirements
@@ -35,11 +36,14 @@ def build_assets(repository: Repository, context: BuildContext, *, stage: Stage)
     onnx_runtime = build_layer(ONNX_RUNTIME, context)
     control = build_layer(CONTROL, context)
     layers = (onnx_runtime, control)
+    fetched = {
+        pool: fetched_of(repository.models_of(pool), layers) for pool in _function_pools(repository)
+    }
     return Assets(
         pools={
-            pool: build_fitting_pool(repository, pool, context, layers=layers)
-            for pool in _function_pools(repository)
+            pool: build_fitting_pool(repository, pool, context, layers=layers) for pool in fetched
         },
+        fetched={pool: found for pool, found in fetched.items() if found},
         ingress=build_ingress(repository, context),
         authorizer=build_function("authorizer", context, with_lock=bool(issuers(stage.auth))),
         sweeper=build_function("sweeper", context),
@@ -93,9 +97,10 @@ def build_fitting_pool(
 
     Raises PackagingError where there is none for the plain files either.
     """
-    forms = forms_of(repository.models_of(pool), context)
+    fetched = fetched_of(repository.models_of(pool), layers)
+    forms = forms_of(repository.models_of(pool), context, without=fetched)
     while True:
-        package = build_pool(repository, pool, context, forms)
+        package = build_pool(repository, pool, context, forms, fetched)
         grown = [key for key, form in forms.items() if form.grows_bytes > 0]
         if fits(package, layers) or not grown:
             check_size(pool, package, layers, repository)
@@ -104,17 +109,24 @@ def build_fitting_pool(
 
 
 def build_pool(
-    repository: Repository, pool: str, context: BuildContext, forms: Forms | None = None
+    repository: Repository,
+    pool: str,
+    context: BuildContext,
+    forms: Forms | None = None,
+    fetched: Fetched | None = None,
 ) -> Asset:
-    """The package of one pool: both of its functions, its models in these forms, and their catalog."""
+    """The package of one pool: both of its functions, its models in these forms, and their catalog.
+
+    Without the versions that are `fetched`.
+    """
     content = Content()
     entries = repository.models_of(pool)
     transforms = [entry.transform for entry in entries if entry.transform is not None]
     for handler in _POOL_HANDLERS:
         _add_sources(content, handler, *transforms)
-    add_models(content, entries, forms)
+    add_models(content, entries, forms, fetched)
     add_requirements(content, repository, pool)
-    content.written["catalog.json"] = _catalog(repository, pool, forms)
+    content.written["catalog.json"] = _catalog(repository, pool, forms, fetched)
     return build_package(pool, content, context)
 
 
@@ -153,8 +165,15 @@ def _add_sources(content: Content, handler: str, *others: Path) -> None:
         content.copy(path, to=path.relative_to(PROJECT).as_posix())
 
 
-def _catalog(repository: Repository, pool: str | None, forms: Forms | None = None) -> bytes:
-    catalog: dict[str, Any] = into_catalog(compile_catalog(repository, pool=pool), forms or {})
+def _catalog(
+    repository: Repository,
+    pool: str | None,
+    forms: Forms | None = None,
+    fetched: Fetched | None = None,
+) -> bytes:
+    catalog: dict[str, Any] = compile_catalog(repository, pool=pool)
+    add_forms(catalog, forms or {})
+    add_keys(catalog, fetched or {})
     catalog["validators"] = export_validators()
     return json.dumps(catalog, separators=(",", ":")).encode()
 

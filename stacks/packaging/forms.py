@@ -25,7 +25,7 @@ from stacks.packaging.layers import ONNX_RUNTIME, packages_in
 from stacks.packaging.models import refuse_changed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from shared.repository import ModelEntry
     from shared.schema.spec import FormOptimization, Manifest, MeasuredForm
@@ -62,9 +62,15 @@ Forms = dict[tuple[str, str], ShippedForm]
 """By model and version."""
 
 
-def forms_of(entries: Iterable[ModelEntry], context: BuildContext) -> Forms:
+def forms_of(
+    entries: Iterable[ModelEntry],
+    context: BuildContext,
+    *,
+    without: Collection[tuple[str, str]] = (),
+) -> Forms:
     """The forms that these models' packages would ship, made unless they were already.
 
+    `without`: versions that are not in a package, and so have none.
     Raises PackagingError where one that was measured cannot be made, or answers differently here.
     """
     return {
@@ -72,20 +78,20 @@ def forms_of(entries: Iterable[ModelEntry], context: BuildContext) -> Forms:
         for entry in entries
         if entry.spec.form != "plain"
         for version, manifest in entry.manifests.items()
-        if (measured := manifest.forms.get(context.architecture)) is not None
+        if (entry.name, version) not in without
+        and (measured := manifest.forms.get(context.architecture)) is not None
         and measured.optimization is not None
         and _is_for(measured, context)
     }
 
 
-def into_catalog(catalog: dict[str, Any], forms: Forms) -> dict[str, Any]:
-    """The compiled catalog of a package that ships these forms."""
+def add_forms(catalog: Mapping[str, Any], forms: Forms) -> None:
+    """Say in the compiled catalog of a package which forms it ships."""
     for model in catalog["models"]:
         for version in model["versions"]:
             form = forms.get((model["name"], version["version"]))
             if form is not None:
                 version["form"] = form.to_catalog()
-    return catalog
 
 
 def _is_for(measured: MeasuredForm, context: BuildContext) -> bool:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from shared.repository import ModelEntry, Repository
     from shared.schema.spec import Manifest
     from stacks.packaging.content import Content
+    from stacks.packaging.fetched import Fetched
     from stacks.packaging.forms import Forms, ShippedForm
 
 NOT_SIDE_FILES: Final = ("model.toml", "golden.json", "golden", "__pycache__")
@@ -24,10 +25,20 @@ NOT_SIDE_FILES: Final = ("model.toml", "golden.json", "golden", "__pycache__")
 that it does not import."""
 
 
-def add_models(content: Content, entries: list[ModelEntry], forms: Forms | None = None) -> None:
-    """Add every served version of these models, as it is or in its form, and their transforms."""
+def add_models(
+    content: Content,
+    entries: list[ModelEntry],
+    forms: Forms | None = None,
+    fetched: Fetched | None = None,
+) -> None:
+    """Add every served version of these models, as it is or in its form, and their transforms.
+
+    Those that are fetched are left out.
+    """
     for entry in entries:
         for version, manifest in entry.manifests.items():
+            if (entry.name, version) in (fetched or {}):
+                continue
             form = (forms or {}).get((entry.name, version))
             if form is None:
                 _add_version(content, entry, version, manifest)

@@ -7,15 +7,17 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import Duration, RemovalPolicy, Size
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from shared.limits import (
+    LAMBDA_DISK_MIB_MIN,
     LAMBDA_ENVIRONMENT_BYTES,
     LAMBDA_NAME_CHARACTERS,
+    LAMBDA_SNAPSTART_EPHEMERAL_MIB,
     LAMBDA_SNAPSTART_PYTHON_MIN,
 )
 from stacks.errors import SynthError
@@ -123,8 +125,14 @@ class LanewayFunction(Construct):
         memory_mib: int,
         timeout_s: int,
         snapstart: bool = False,
+        disk_mib: int = LAMBDA_DISK_MIB_MIN,
     ) -> None:
         super().__init__(scope, construct_id)
+        if snapstart and disk_mib > LAMBDA_SNAPSTART_EPHEMERAL_MIB:
+            raise SynthError(
+                f"{name}: SnapStart takes {LAMBDA_SNAPSTART_EPHEMERAL_MIB} MiB of disk at most, and the models "
+                f"that are fetched from S3 need {disk_mib}; set warm to a range for this pool"
+            )
         if snapstart and sys.version_info[:2] < LAMBDA_SNAPSTART_PYTHON_MIN:
             raise SynthError(
                 f"{name}: SnapStart needs Python 3.12 or later and this environment runs "
@@ -151,6 +159,7 @@ class LanewayFunction(Construct):
             layers=list(layers),
             environment=dict(environment),
             memory_size=memory_mib,
+            **_disk(disk_mib),
             timeout=Duration.seconds(timeout_s),
             role=self.role,
             log_group=self.log_group,
@@ -179,6 +188,12 @@ def environment_bytes(environment: Mapping[str, str]) -> int:
 
 def _snapstart(snapstart: bool) -> dict[str, Any]:  # noqa: FBT001 - private, one argument
     return {"snap_start": lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS} if snapstart else {}
+
+
+def _disk(disk_mib: int) -> dict[str, Any]:
+    if disk_mib == LAMBDA_DISK_MIB_MIN:
+        return {}
+    return {"ephemeral_storage_size": Size.mebibytes(disk_mib)}
 
 
 def _log_group(scope: Construct, name: str, stage: Stage) -> logs.LogGroup:

@@ -13,6 +13,7 @@ from constructs import Construct
 
 from shared.settings.jobs import QueueWorkerSettings
 from stacks import names
+from stacks.parts.fetched_models import FetchedModels
 from stacks.parts.function import LanewayFunction, with_plugins_off
 from stacks.parts.job_resources import CHUNKS, JobResources
 from stacks.parts.limits import allow_counting
@@ -95,6 +96,7 @@ class QueueWorker(Construct):
     ) -> None:
         super().__init__(stack, construct_id)
         stage, resources = deployment.stage, JobResources(stack, deployment)
+        models = FetchedModels(self, deployment, pool)
         self.part = LanewayFunction(
             self,
             "Worker",
@@ -104,10 +106,12 @@ class QueueWorker(Construct):
             handler=HANDLER,
             package=deployment.assets.pools[pool],
             layers=layers,
-            environment=_environment(deployment, resources, pool),
+            environment=_environment(deployment, resources, pool, models_bucket=models.bucket),
             memory_mib=deployment.queue_pools[pool].memory_mib,
+            disk_mib=models.disk_mib,
             timeout_s=feeds.timeout_s,
         )
+        models.allow(self.part)
         if CHUNKS in feeds.sources:
             allow_chunks(self.part, resources, pool)
         else:
@@ -122,11 +126,14 @@ class QueueWorker(Construct):
             )
 
 
-def _environment(deployment: Deployment, resources: JobResources, pool: str) -> dict[str, str]:
+def _environment(
+    deployment: Deployment, resources: JobResources, pool: str, *, models_bucket: str
+) -> dict[str, str]:
     settings = QueueWorkerSettings(
         **resources.settings(),
         pool=pool,
         session_budget_mib=session_budget_mib(deployment.queue_pools[pool]),
+        models_bucket=models_bucket,
         dead_letters=resources.dead_letters(pool),
         webhooks_queue=resources.queue_url(names.webhooks_queue(deployment.stage.name)),
         models_elsewhere=deployment.models_elsewhere(pool),
