@@ -24,7 +24,7 @@ from benchmarks.harness.spread import Spread, spread
 
 MODELS = (1, 2, 5, 10, 20, 50)
 MODELS_QUICK = (3,)
-FEW_MIB, PLENTY_MIB = 64, 1024
+FEW_MIB, PLENTY_MIB = 32, 1024
 """Budgets of sessions: of the models that are measured some fit, or all of them."""
 POOL_REQUESTS, POOL_REQUESTS_QUICK = 400, 20
 DELIVERIES = (1, 10, 100, 1000)
@@ -51,7 +51,7 @@ def measure_pool(*, quick: bool) -> list[Chart]:
     made = {size: _pool_package(size) for size in sizes}
     count = POOL_REQUESTS_QUICK if quick else POOL_REQUESTS
     points = _in_rounds(sizes, lambda size: _ask_pool(made[size], size, count), quick=quick)
-    title = f"A pool's requests by its models, of 4 MiB each, {FEW_MIB} MiB of sessions"
+    title = f"A pool's requests by its models, of 2 MB each, {FEW_MIB} MiB of sessions"
     return [
         Chart(
             "pool-growth",
@@ -116,7 +116,7 @@ def measure_models(*, quick: bool) -> list[Chart]:
         return lambda size: _worker(repository, size, size * IN_FLIGHT_EACH, jobs, mib)
 
     found = {name: _in_rounds(sizes, take(mib), quick=quick) for name, mib in budgets.items()}
-    title = "The long-lived worker by its models, of 4 MiB each"
+    title = "The long-lived worker by its models, of 2 MB each"
     charts = (("job_us", "us a job", "us"), ("resident_mb", "MB resident", "MB"))
     return [
         Chart(

@@ -106,7 +106,7 @@ def our_package(*models: str, repository: Path = ROOT / "models") -> Package:
 
     The builds are shared with `cdk deploy` (`build/`), so they are copied before they are dated.
     """
-    target = BUILD / f"ours-{'-'.join(models)}"
+    target = BUILD / f"ours-{models[0]}-{len(models)}"
     unpacked = unpack(read_repository(repository), models, target)
     return Package(
         folders=tuple(unpacked),

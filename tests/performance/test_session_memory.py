@@ -9,9 +9,9 @@ import pytest
 
 from shared.limits import MIB
 
-BUDGET_MIB = 32
-GROWTH_MAX = 1.75 * BUDGET_MIB * MIB
-"""The models, one that is on its way, and what runs take; where evicted ones stay in the heap it is three budgets."""
+BUDGET_MIB = 16
+GROWTH_MAX = 2.5 * BUDGET_MIB * MIB
+"""The models, one on its way, and what runs take; where what evicted ones leave stays in the heap it is over four."""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
@@ -28,5 +28,5 @@ def test_memory_stays_near_its_budget_while_models_make_room_for_others(tmp_path
     grown_bytes, loads, in_memory = map(int, done.stdout.split())
 
     assert loads > 50
-    assert 4 <= in_memory <= BUDGET_MIB * MIB // 4_000_000
+    assert 4 <= in_memory <= BUDGET_MIB * MIB // 2_000_000
     assert grown_bytes < GROWTH_MAX
