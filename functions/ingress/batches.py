@@ -62,29 +62,28 @@ class BatchCalls:
             idempotency_key=asked.idempotency_key(request),
             jobs_max=asked.jobs_max(request, self._gate),
         )
-        return self._accepted(accepted)
+        return self._accepted(request, accepted)
 
     def batch(self, request: HttpRequest, batch: str) -> Response:
         """`GET /v2/batches/{id}`."""
-        return self._page(self._found(request, batch, READ))
+        return self._page(request, self._found(request, batch, READ))
 
     def cancel(self, request: HttpRequest, batch: str) -> Response:
         """`POST /v2/batches/{id}/cancel`."""
         if not request.principal.may(SUBMIT):
             self._found(request, batch, SUBMIT)
-        return self._page(self._batches.cancel(_key(request, batch)))
+        return self._page(request, self._batches.cancel(_key(request, batch)))
 
     def retry(self, request: HttpRequest, batch: str) -> Response:
         """`POST /v2/batches/{id}/retry`: a new batch of the lines that failed."""
         if not request.principal.may(SUBMIT):
             self._found(request, batch, SUBMIT)
-        return self._accepted(
-            self._batches.retry(
-                _key(request, batch),
-                principal=request.principal.name,
-                jobs_max=asked.jobs_max(request, self._gate),
-            )
+        accepted = self._batches.retry(
+            _key(request, batch),
+            principal=request.principal.name,
+            jobs_max=asked.jobs_max(request, self._gate),
         )
+        return self._accepted(request, accepted)
 
     def _found(self, request: HttpRequest, batch: str, scope: str) -> BatchRow:
         """The caller's batch; raises `ForbiddenError` for one of a model that the scope is not for."""
@@ -92,16 +91,18 @@ class BatchCalls:
         request.principal.require(scope, row.model)
         return row
 
-    def _accepted(self, accepted: AcceptedBatch) -> Response:
+    def _accepted(self, request: HttpRequest, accepted: AcceptedBatch) -> Response:
         if not accepted.created:
-            return self._page(accepted.row)
+            return self._page(request, accepted.row)
         location = f"{self._base}/v2/batches/{accepted.row.key.id}"
         told = {"location": location, "retry-after": str(RETRY_AFTER_S)}
         page = batch_page(accepted.row, bucket=self._bucket)
         return _answer(page, 202, told)._replace(about=_about(accepted.row))
 
-    def _page(self, row: BatchRow) -> Response:
-        page = batch_page(row, bucket=self._bucket, presign=self._presign)
+    def _page(self, request: HttpRequest, row: BatchRow) -> Response:
+        """The batch, with the addresses of its files for a caller who may read them."""
+        may_read = request.principal.may(READ, row.model)
+        page = batch_page(row, bucket=self._bucket, presign=self._presign if may_read else None)
         return _answer(page)._replace(about=_about(row))
 
     def _list(self, request: HttpRequest) -> Response:

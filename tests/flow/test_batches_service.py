@@ -6,6 +6,7 @@ import io
 import json
 import re
 from urllib.parse import quote_plus
+from uuid import uuid4
 
 import httpx
 import orjson
@@ -13,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
+from shared.keys import create_key
 from shared.queues.sqs import SqsQueue
 from tests.fixtures.batch_desk import SCALE, line
 
@@ -268,3 +270,31 @@ def test_batches_are_listed_and_canceled_from_the_shell(service, laneway):
 
     assert "is canceled" in canceled[2]
     assert batch["id"] in listed[1]
+
+
+def test_files_of_a_batch_have_addresses_for_whoever_may_read_them_alone(service):
+    """A batch is shown too by calls that need `submit`: when it is canceled, retried, or asked for twice."""
+    tenant = f"files-{uuid4().hex[:8]}"
+    scopes = (["submit:scale"], ["submit:scale", "read:scale"])
+    keys = [create_key(service.keys, tenant=tenant, scopes=some)[0] for some in scopes]
+    submitter, reader = [{"x-api-key": key, "idempotency-key": "nightly"} for key in keys]
+    batch = {"endpoint": SCALE, "input": put(service, b"{}\n", f"uploads/{tenant}/lines")}
+    made = service.request("POST", "/v2/batches", headers=submitter, body=batch).json()
+    path = f"/v2/batches/{made['id']}"
+    service.run_jobs()
+    retried = service.request("POST", f"{path}/retry", headers=submitter).json()["id"]
+    service.run_jobs()
+
+    def addresses(headers):
+        answers = [
+            service.request("POST", "/v2/batches", headers=headers, body=batch),
+            service.request("POST", f"{path}/cancel", headers=headers),
+            service.request("POST", f"{path}/retry", headers=headers),
+        ]
+        assert {answer.status for answer in answers} == {200}
+        assert answers[2].json()["id"] == retried
+        return [answer.json()["files"]["errors"]["url"] for answer in answers]
+
+    assert addresses(submitter) == [None] * 3
+    assert all(url.startswith("http") for url in addresses(reader))
+    assert service.request("GET", path, headers=submitter).status == 403
