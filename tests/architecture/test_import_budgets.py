@@ -111,6 +111,31 @@ def test_realtime_answers_without_aws_pydantic_and_http(package):
     assert modules & {"pydantic_core", "pydantic_core.core_schema", "shared.settings.jobs"} == set()
 
 
+def test_realtime_opens_its_models_files_before_it_imports_arrays(package):
+    """They are hashed and fetched meanwhile: see decision 141."""
+    script = (
+        "import sys, threading\n"
+        "started = []\n"
+        "start = threading.Thread.start\n"
+        "def noted(thread):\n"
+        "    started.append((thread._target.__name__, 'numpy' in sys.modules))\n"
+        "    start(thread)\n"
+        "threading.Thread.start = noted\n"
+        "import functions.realtime.handler\n"
+        "print(started[0])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script],
+        env=REALTIME.to_env() | {"PYTHONPATH": str(package), "PATH": os.environ["PATH"]},
+        cwd=package,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stdout.splitlines() == ["('_hash_all', False)"], done.stderr
+
+
 def test_realtime_answers_binary_and_gzip_with_the_same_modules(package):
     _, json_modules = start(package, "functions.realtime.handler", REALTIME, "infer_json")
     for event in ("infer_binary", "infer_gzip"):
