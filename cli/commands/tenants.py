@@ -72,7 +72,8 @@ def set_(  # noqa: PLR0917  typer calls it by names
 ) -> None:
     """Set limits: a number, `none` for no limit, `stage` for what the stage gives to all.
 
-    What is not named stays. A limit holds from when the gateway asks the authorizer again.
+    What is not named stays. A limit holds from when the gateway asks the authorizer again, and for callers
+    known to AWS IAM (tenants iam.ACCOUNT.role.NAME) within a minute.
     """
     from shared.limiting.tenants import TenantRow
     from shared.schema.tenants import NO_LIMITS, merged
