@@ -34,6 +34,9 @@ IN_FLIGHT_QUICK = (1, 16)
 IN_FLIGHT_EACH = 8
 """Jobs in flight for each model, as many as one stack takes: so every model has the same to do."""
 JOBS, JOBS_QUICK = 2_000, 100
+JOBS_EACH = 64
+"""Of each job in flight, where few are: one that is alone waits for a second one, milliseconds each time."""
+JOBS_MIN = 200
 LINES = (1_000, 10_000, 100_000, 1_000_000)
 LINES_QUICK = (1_000, 4_000)
 PROCESSES = (1, 2)
@@ -138,10 +141,12 @@ def measure_concurrency(*, quick: bool) -> list[Chart]:
     sizes = IN_FLIGHT_QUICK if quick else IN_FLIGHT
     repository = BUILD / "one" / "models"
     write_models(repository, 1)
-    jobs = JOBS_QUICK if quick else 2 * JOBS
-    points = _in_rounds(
-        sizes, lambda size: _worker(repository, 1, size, jobs, PLENTY_MIB), quick=quick
-    )
+
+    def take(size: int) -> Taken:
+        jobs = JOBS_QUICK if quick else min(2 * JOBS, max(JOBS_MIN, size * JOBS_EACH))
+        return _worker(repository, 1, size, jobs, PLENTY_MIB)
+
+    points = _in_rounds(sizes, take, quick=quick)
     title = "The long-lived worker by jobs in flight, one model"
     x_label = "jobs in flight"
     return [

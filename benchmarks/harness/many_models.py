@@ -1,6 +1,7 @@
 """A repository of many models that are alike: three dense layers with 2 MB of weights.
 
-They load and run quickly, and fifty of them fit into a package of Lambda."""
+They load and run quickly, and fifty of them fit into a package of Lambda.
+"""
 
 from __future__ import annotations
 

@@ -24,7 +24,11 @@ PAGE: Final = ROOT / "docs" / "performance.md"
 RECORDS: Final = ROOT / "benchmarks" / "results"
 LOADS: Final = RECORDS / "load"
 _WORDS: Final = {"stretch": "met, stretch too", "met": "met", "missed": "**missed**"}
-_HEAD: Final = "| bar | figure | measured | p25-p75 | must | stretch | verdict | run |\n"
+_HEAD: Final = (
+    "| bar | figure | measured | p25-p75 | must | stretch | verdict | ours; floor or peer | run |\n"
+)
+_RATIO: Final = "x"
+"""A word of the names of parts that are ratios."""
 _LOAD_HEAD: Final = (
     "| on | arrivals/s | s | requests | p50 ms | p95 ms | p99 ms | errors | refused | lost "
     "| cleared after s | late at most ms |\n"
@@ -100,7 +104,11 @@ def _loads(records: Path) -> str:
 
 def _growths(records: Path) -> str:
     runs = [found[0] for folder in sorted(records.glob("*-growth")) if (found := _runs(folder))]
-    return growth_table(runs) if runs else "not recorded yet\n"
+    if not runs:
+        return "not recorded yet\n"
+    charts = [chart for run in runs for chart in run["charts"]]
+    plots = "".join(f"\n![{chart['title']}](images/{chart['chart']}.svg)\n" for chart in charts)
+    return growth_table(runs) + plots
 
 
 def _runs(folder: Path) -> list[dict[str, Any]]:
@@ -125,7 +133,9 @@ def newest(folder: Path) -> dict[str, Record]:
 
 
 def _figure(entry: dict[str, Any]) -> Figure:
-    return Figure(key=entry["key"], value=Spread(**entry["value"]), noisy=entry["noisy"])
+    parts = {name: Spread(**part) for name, part in entry.get("parts", {}).items()}
+    value = Spread(**entry["value"])
+    return Figure(key=entry["key"], value=value, parts=parts, noisy=entry["noisy"])
 
 
 def _tables(records: Path) -> str:
@@ -133,13 +143,13 @@ def _tables(records: Path) -> str:
     rows = "".join(_row(bar, found.get(bar.key)) for bar in BARS)
     used = {record.letter: record for record in found.values()}
     runs = "".join(f"{_run(used[letter])}\n" for letter in sorted(used))
-    return f"{_HEAD}|---|---|---:|---:|---:|---:|---|---|\n{rows}\n{runs}"
+    return f"{_HEAD}|---|---|---:|---:|---:|---:|---|---|---|\n{rows}\n{runs}"
 
 
 def _row(bar: Bar, record: Record | None) -> str:
     limits = [f"{bar.must:g}", "" if bar.stretch is None else f"{bar.stretch:g}"]
     if record is None:
-        cells = [bar.key, bar.what, "-", "-", *limits, "not recorded yet", ""]
+        cells = [bar.key, bar.what, "-", "-", *limits, "not recorded yet", "", ""]
     else:
         figure = record.figures[bar.key]
         value = figure.value
@@ -151,9 +161,16 @@ def _row(bar: Bar, record: Record | None) -> str:
             f"{number(value.p25)}-{number(value.p75)}",
             *limits,
             verdict,
+            _made_of(figure),
             record.letter,
         ]
     return f"| {' | '.join(cells)} |\n"
+
+
+def _made_of(figure: Figure) -> str:
+    """The medians of what the ratio is between, and of what stands beside it."""
+    parts = {name: part for name, part in figure.parts.items() if _RATIO not in name.split()}
+    return "; ".join(f"{name} {number(part.median)}" for name, part in parts.items())
 
 
 def _run(record: Record) -> str:

@@ -139,7 +139,12 @@ def blank_page(filling: str) -> str:
 
 def record(folder: Path, date: str, **medians: float) -> None:
     figures = [
-        {"key": key.replace("_", "."), "value": vars(spread([median])), "noisy": False}
+        {
+            "key": key.replace("_", "."),
+            "value": vars(spread([median])),
+            "parts": {name: vars(spread([7.0])) for name in ("ours ms", "fastest x")},
+            "noisy": False,
+        }
         for key, median in medians.items()
     ]
     about = dict.fromkeys(("commit", "cpu", "cores", "memory_gib", "system", "python"), "-")
@@ -158,8 +163,8 @@ def test_of_each_bar_the_newest_figure_is_shown_and_judged_by_the_bar_of_today(
 
     rows = {line.split(" | ")[0]: line for line in text.splitlines() if line.startswith("| ")}
     assert "1.5 x" in rows["| C1"]
-    assert rows["| C1"].endswith("| met | a |")
-    assert rows["| C3"].endswith("| met, stretch too | b |")
+    assert rows["| C1"].endswith("| met | ours ms 7 | a |")
+    assert rows["| C3"].endswith("| met, stretch too | ours ms 7 | b |")
     assert "not recorded yet" in rows["| W2"]
     assert "1.7" not in rows["| C1"]
     assert text.count("not recorded yet\n") == len(SECTIONS) - 1
