@@ -13,11 +13,8 @@ MIB: Final = 1024 * 1024
 # --- AWS Lambda, quotas page and service model, read 2026-11-21 ---
 LAMBDA_PAYLOAD_BYTES: Final = 6 * MIB
 """A synchronous invocation's request and answer."""
-LAMBDA_BINARY_BYTES: Final = LAMBDA_PAYLOAD_BYTES * 3 // 4
-"""What of it is left for a binary body, which travels as base64."""
 LAMBDA_PACKAGE_BYTES: Final = 250 * MIB
 """Unzipped, layers included."""
-LAMBDA_LAYERS: Final = 5
 LAMBDA_ENVIRONMENT_BYTES: Final = 4096
 LAMBDA_NAME_CHARACTERS: Final = 64
 LAMBDA_MEMORY_MIB_MIN: Final = 128
@@ -32,12 +29,9 @@ LAMBDA_SNAPSTART_PYTHON_MIN: Final = (3, 12)
 
 # --- Amazon API Gateway, HTTP API quotas, read 2026-11-21 ---
 HTTP_API_PAYLOAD_BYTES: Final = 10 * MIB
-HTTP_API_TIMEOUT_S: Final = 30
 HTTP_API_INTEGRATION_TIMEOUT_S: Final = 29
 """What the CDK's integration construct allows."""
-HTTP_API_HEADERS_BYTES: Final = 10_240
 HTTP_API_ROUTES: Final = 300
-HTTP_API_INTEGRATIONS: Final = 300
 
 # --- our own caps on what a request may unfold into ---
 ENVELOPE_BYTES: Final = 64 * 1024
@@ -92,9 +86,6 @@ LAMBDA_SQS_CONCURRENCY: Final = (2, 1000)
 """Least and most that the maximum concurrency of a mapping may be."""
 LAMBDA_SQS_VISIBILITY_TIMEOUTS: Final = 6
 """A queue hides a message for at least so many timeouts of its function, plus the window."""
-
-# --- Amazon DynamoDB, quotas page, read 2026-11-21 ---
-DYNAMODB_ITEM_BYTES: Final = 400 * 1024
 
 # --- Amazon S3, POST Object page, read 2026-11-21 ---
 S3_POST_BYTES_MAX: Final = 5 * 1024 * MIB
