@@ -106,11 +106,15 @@ class Meter:
 
     def _spend(self, amount: int, executor: Executor) -> bool:
         with self._lock:
+            now = self._clock()
             spent = self._balance >= amount
             if spent:
                 self._balance -= amount
-            due = not spent or self._balance <= self._lease // 2
-            begins = due and not self._paying and self._clock() >= self._again_at
+                due = self._balance <= self._lease // 2
+            else:
+                # The counter has said that there is less than this, until more comes.
+                due = now >= self._more_at or amount - self._balance <= self._left
+            begins = due and not self._paying and now >= self._again_at
             self._paying = self._paying or begins
         if begins:
             self._payment = executor.submit(self._settle, 0 if spent else amount)

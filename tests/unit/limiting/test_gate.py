@@ -198,6 +198,24 @@ def test_a_body_that_the_day_has_no_room_for_leaves_the_rest_of_it_to_others(clo
     assert not passes(one, limits, size_bytes=100_000)
 
 
+def test_what_the_day_has_no_room_for_is_asked_of_the_counter_once(clock):
+    limits = TenantLimits(bytes_per_day=1_000_000)
+
+    class Asked(MemoryCounters):
+        asked = 0
+
+        def take_bytes(self, *args, **named):
+            self.asked += 1
+            return super().take_bytes(*args, **named)
+
+    counters = Asked()
+    [gate] = gates(1, counters, clock)
+    assert not any(passes(gate, limits, size_bytes=5_000_000) for _ in range(10))
+    assert counters.asked <= 2
+
+    assert passes(gate, limits, size_bytes=900_000), "what is left is known, and it is enough"
+
+
 def test_a_body_larger_than_a_lease_is_not_let_through_on_credit(clock, counters):
     """Nobody pays: what the counters would say is not known, so it is neither taken nor called too much."""
     limits = TenantLimits(bytes_per_day=10_000_000)
