@@ -122,8 +122,10 @@ def test_a_model_that_cannot_be_loaded_waits_and_the_others_are_served(own_stage
 
 
 def test_a_result_that_no_answer_could_carry_is_on_s3_before_the_row_names_it(stage):
-    values = [[float(n % 1000) + 0.123456, 1.0] for n in range(500_000)]
-    body = tensor_body(values)
+    rows = 500_000
+    data = [value for n in range(rows) for value in (float(n % 1000) + 0.123456, 1.0)]
+    tensor = {"name": "x", "shape": [rows, 2], "datatype": "FP32", "data": data}
+    body = json.dumps({"inputs": [tensor]}).encode()
     key = stage.jobs.submit(Submission(model="plain", body=body), tenant=TENANT).row.key
     stage.start("worker", FUNCTION_TIMEOUT_S=60)
 
@@ -133,4 +135,4 @@ def test_a_result_that_no_answer_could_carry_is_on_s3_before_the_row_names_it(st
     assert payload.s3_key.startswith(f"results/{key.tenant}/{key.id}/")
     made = stage.result(stage.row(key))
     assert len(made) == payload.size_bytes > LAMBDA_PAYLOAD_BYTES
-    assert json.loads(made)["outputs"][0]["shape"] == [500_000, 2]
+    assert json.loads(made)["outputs"][0]["shape"] == [rows, 2]
