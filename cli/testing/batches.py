@@ -22,8 +22,11 @@ from shared.results.batches_dynamodb import DynamoBatchStore
 from shared.results.objects_s3 import S3ObjectStore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cli.testing.resources import Resources
     from shared.catalog import Catalog
+    from shared.jobs.batches.facts import ChunkFacts
     from shared.jobs.work import Worker
     from shared.settings.jobs import JobSettings
 
@@ -32,9 +35,13 @@ ROWS_PER_PASS: Final = 100
 
 
 def make_chunk_runner(
-    worker: Worker, *, settings: JobSettings, resources: Resources
+    worker: Worker,
+    *,
+    settings: JobSettings,
+    resources: Resources,
+    told: Callable[[ChunkFacts], None],
 ) -> ChunkRunner:
-    """What runs chunks with a pool's models."""
+    """What runs chunks with a pool's models; `told`: of each run."""
     return ChunkRunner(
         ChunkWorker(
             catalog=worker.catalog,
@@ -47,6 +54,7 @@ def make_chunk_runner(
             clock=worker.clock,
             timeout_s=worker.rules.timeout_s,
             report=lambda error: worker.reporter.defect(error, None),
+            told=told,
         )
     )
 
@@ -90,7 +98,11 @@ def make_batch_sources(
     )
     handlers = {
         "batch-split": import_module("functions.batch_splitter.service").make_handler(
-            splitter, batches, logger=Logger(service="laneway-batch-splitter"), margin_s=1.0
+            splitter,
+            batches,
+            logger=Logger(service="laneway-batch-splitter"),
+            margin_s=1.0,
+            digests=catalog.digests(),
         ),
         "batch-finish": import_module("functions.batch_finisher.service").make_handler(
             finisher,

@@ -66,7 +66,9 @@ def make_sources(
         consumed=names,
         telemetry=telemetry,
         margin_s=1.0,
-        chunks=make_chunk_runner(worker, settings=settings, resources=resources),
+        chunks=make_chunk_runner(
+            worker, settings=settings, resources=resources, told=telemetry.chunk
+        ),
     )
     name = f"laneway-{told.stage}-{pool}-queue-worker"
     function = LocalFunction(name, handler, timeout_s=TIMEOUT_S)

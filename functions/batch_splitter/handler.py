@@ -18,12 +18,12 @@ _settings = BatchSplitterSettings.from_env(os.environ)
 _telemetry = BatchTelemetry(
     service="laneway-batch-splitter", stage=_settings.stage, log_level=_settings.log_level
 )
-_splitter = make_splitter(
-    _settings, catalog=load_catalog(PACKAGE / "catalog.json"), told=_telemetry.batch
-)
+_catalog = load_catalog(PACKAGE / "catalog.json")
+_splitter = make_splitter(_settings, catalog=_catalog, told=_telemetry.batch)
 handler = make_handler(
     _splitter.worker,
     _splitter.batches,
     logger=_telemetry.logger,
     margin_s=_settings.deadline_margin_ms / 1000,
+    digests=_catalog.digests(),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
@@ -31,15 +31,21 @@ LEASE_MARGIN_S: Final = 5.0
 
 
 def make_handler(
-    worker: SplitWorker, batches: Batches, *, logger: Logger, margin_s: float
+    worker: SplitWorker,
+    batches: Batches,
+    *,
+    logger: Logger,
+    margin_s: float,
+    digests: Mapping[tuple[str, str], str],
 ) -> Callable[[Mapping[str, Any], Any], dict[str, Any]]:
-    """The Lambda handler, for events of SQS."""
+    """The Lambda handler, for events of SQS; `digests`: of the served versions, for the audit."""
+    parts = _Parts(worker, batches, logger, digests)
 
     def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         logger.set_correlation_id(context.aws_request_id)
         remaining_s = context.get_remaining_time_in_millis() / 1000
         lease = Lease(context.aws_request_id, worker.clock() + remaining_s + LEASE_MARGIN_S)
-        work = _Work(worker, batches, logger, lease, time.monotonic() + remaining_s - margin_s)
+        work = _Work(parts, lease, time.monotonic() + remaining_s - margin_s)
         deliveries = [from_record(record) for record in event["Records"]]
         again = [delivery.message_id for delivery in deliveries if not work.do(delivery)]
         return {"batchItemFailures": [{"itemIdentifier": name} for name in again]}
@@ -47,15 +53,20 @@ def make_handler(
     return handler
 
 
+class _Parts(NamedTuple):
+    """What every invocation works with."""
+
+    worker: SplitWorker
+    batches: Batches
+    logger: Logger
+    digests: Mapping[tuple[str, str], str]
+
+
 class _Work:
     """One invocation."""
 
-    def __init__(
-        self, worker: SplitWorker, batches: Batches, logger: Logger, lease: Lease, until_s: float
-    ) -> None:
-        self._worker = worker
-        self._batches = batches
-        self._logger = logger
+    def __init__(self, parts: _Parts, lease: Lease, until_s: float) -> None:
+        self._worker, self._batches, self._logger, self._digests = parts
         self._lease = lease
         self._until_s = until_s
 
@@ -92,33 +103,38 @@ class _Work:
         return False
 
     def _submit(self, started: Iterable[Started]) -> None:
-        """Begin the batches; one that is refused is told in the log, since nobody waits for it."""
+        """Begin the batches; one that is refused is told in the log, since nobody waits for it.
+
+        Without its words: they quote the name of an upload, which is its sender's.
+        """
         for item in started:
             try:
                 accepted = self._batches.submit(
                     item.submission(), tenant=item.tenant, batch_id=item.batch_id
                 )
-                _recorded(item, accepted.row)
             except CallerError as error:
-                _recorded(item, outcome=error.code)
-                facts = {"tenant": item.tenant, "asked": item.asked, "reason": str(error)}
-                self._logger.error(  # noqa: TRY400  the message says all; a trace would be of our own code
+                self._record(item, outcome=error.code)
+                facts = {"tenant": item.tenant, "batch_id": item.batch_id, "code": error.code}
+                self._logger.error(  # noqa: TRY400  a trace would be of our own code
                     "a batch that begins by itself was refused", extra=facts
                 )
+            else:
+                self._record(item, accepted.row)
 
-
-def _recorded(item: Started, row: BatchRow | None = None, *, outcome: str = OK) -> None:
-    """The audit's record of a batch that nobody asked for over HTTP; a message may come twice."""
-    record(
-        "submit",
-        principal="queue",
-        tenant=item.tenant,
-        request_id=item.batch_id,
-        outcome=outcome,
-        model=None if row is None else row.model,
-        version=None if row is None else row.version,
-        batch_id=item.batch_id,
-    )
+    def _record(self, item: Started, row: BatchRow | None = None, *, outcome: str = OK) -> None:
+        """The audit's record of a batch that nobody asked for over HTTP; a message may come twice."""
+        model, version = (None, None) if row is None else (row.model, row.version)
+        record(
+            "submit",
+            principal="queue",
+            tenant=item.tenant,
+            request_id=item.batch_id,
+            outcome=outcome,
+            model=model,
+            version=version,
+            digest=self._digests.get((model or "", version or "")),
+            batch_id=item.batch_id,
+        )
 
 
 def _parse(body: str) -> dict[str, Any]:

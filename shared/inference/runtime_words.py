@@ -24,7 +24,8 @@ OUT_OF_MEMORY: Final = re.compile(
 )
 """How onnxruntime 1.31 ends where it has no memory for a tensor, or cannot count its bytes."""
 SOURCE_LINE: Final = re.compile(r"\.(?:cc|h):\d+ ")
-VALUE: Final = re.compile(r"-?\d[\d.]*|'[^']*'|\"[^\"]*\"")
+VALUE: Final = re.compile(r"(?<!\.cc:)(?<!\.h:)(?<!\d)-?\d[\d.]*|'[^']*'|\"[^\"]*\"")
+"""What may be a caller's in onnxruntime's words: numbers but those of its source lines, and what it quotes."""
 NODE: Final = re.compile(r"while running (\w+) node")
 CODES: Final = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (?:Load model from \S+ failed:)?")
 ABSOLUTE_PATH: Final = re.compile(r"(?<![\w.])/\S*/")
@@ -50,8 +51,8 @@ def value_fault(error: Exception) -> str | None:
 
 
 def without_values(error: Exception) -> str:
-    """What onnxruntime says, for the log: an invalid argument's own numbers and texts are left out."""
-    return VALUE.sub("...", reason(error)) if isinstance(error, InvalidArgument) else reason(error)
+    """What onnxruntime says, for the log: numbers and texts are left out, since an input's may be among them."""
+    return VALUE.sub("...", reason(error))
 
 
 def at_node(error: Exception) -> str:

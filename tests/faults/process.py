@@ -89,6 +89,7 @@ def split():
         entry._splitter.batches,
         logger=Logger(service="laneway-batch-splitter"),
         margin_s=0.5,
+        digests={},
     )
     _consume(name, SqsQueue(make_client("sqs"), url=url), url, handler)
 

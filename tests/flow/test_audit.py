@@ -144,6 +144,80 @@ def test_a_job_that_was_dropped_on_a_queue_is_the_queues(service, records):
     assert (record.act, record.job_id, record.principal) == ("infer", body["id"], "queue")
 
 
+def lines_of(*names):
+    line = {"method": "POST", "url": "/v2/models/scale/infer", "body": inputs(1, 2)}
+    return "\n".join(json.dumps({"custom_id": name, **line}) for name in names).encode()
+
+
+def test_a_batch_is_recorded_when_it_is_submitted_by_each_chunk_that_ran_and_when_it_is_canceled(
+    service, records, caller, small_models
+):
+    headers, tenant, name = caller
+    place = service.request("POST", "/v2/uploads", body={"max_bytes": 10_000}, headers=headers)
+    bucket, _, key = place.json()["uri"].removeprefix("s3://").partition("/")
+    service.resources.s3.put_object(Bucket=bucket, Key=key, Body=lines_of("a", "b", "c"))
+    batch = {"endpoint": "/v2/models/scale/infer", "input": place.json()["uri"]}
+
+    ran = service.request("POST", "/v2/batches", body=batch, headers=headers).json()["id"]
+    service.run_jobs()
+    service.request("POST", f"/v2/batches/{ran}/cancel", headers=headers)
+
+    uploaded, *found = records()
+    assert (uploaded.act, uploaded.principal) == ("upload", name)
+    assert [(r.act, r.batch_id, r.lines) for r in found] == [
+        ("submit", ran, ""),
+        ("infer", ran, "3"),
+        ("cancel", ran, ""),
+    ]
+    assert {(r.tenant, r.principal, r.model, r.version, r.digest) for r in found} == {
+        (tenant, name, "scale", "2", digest_of(small_models, "scale", "2"))
+    }
+
+
+@pytest.mark.parametrize(("model", "outcome"), [("scale", "ok"), ("nobody", "model_not_found")])
+def test_a_batch_that_an_upload_begins_is_the_queues(
+    service, records, small_models, model, outcome
+):
+    name = f"canary{uuid.uuid4().hex}"
+    key = f"uploads/default/auto/{model}/{name}"
+    service.resources.s3.put_object(
+        Bucket=service.resources.bucket, Key=key, Body=lines_of("a", "b")
+    )
+    stored = {"bucket": {"name": service.resources.bucket}, "object": {"key": key}}
+    event = {"Records": [{"eventName": "ObjectCreated:Put", "s3": stored}]}
+    service.resources.sqs.send_message(
+        QueueUrl=service.resources.split_queue, MessageBody=json.dumps(event)
+    )
+
+    service.run_jobs()
+
+    submitted, *ran = records()
+    assert (submitted.act, submitted.outcome) == ("submit", outcome)
+    assert (submitted.principal, submitted.tenant) == ("queue", "default")
+    assert name not in json.dumps(submitted.to_json())
+    if outcome == "ok":
+        assert submitted.digest == digest_of(small_models, "scale", "2")
+        assert [(r.act, r.batch_id, r.lines) for r in ran] == [("infer", submitted.batch_id, "2")]
+
+
+@pytest.mark.rabbitmq
+def test_a_job_that_ran_over_rabbitmq_is_recorded_like_any_other(carried_service, records):
+    carried_service.run_jobs()
+    records()
+    secret, key = create_key(carried_service.keys, tenant=f"t{uuid.uuid4().hex[:8]}")
+    headers = {API_KEY_HEADER: secret}
+    job = {"model": "scale", "input": inputs(1, 2)}
+
+    ran = carried_service.request("POST", "/v2/jobs", body=job, headers=headers).json()["id"]
+    carried_service.run_jobs()
+
+    found = [record for record in records() if record.job_id == ran]
+    assert [(r.act, r.outcome) for r in found] == [("submit", "ok"), ("infer", "succeeded")]
+    assert {(r.principal, r.model, r.version) for r in found} == {
+        (f"key:{key.key_id}", "scale", "2")
+    }
+
+
 def test_what_somebody_tried_with_a_job_that_is_not_theirs_is_recorded(service, records, caller):
     headers, tenant, _ = caller
 

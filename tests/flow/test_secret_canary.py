@@ -122,6 +122,13 @@ LINES = {
     "a further member": lambda c: {c: c},
     "a body that is none": lambda c: {"body": c},
 }
+AUTOMATIC = {
+    "its name": lambda c: f"auto/scale/{c}",
+    "the model": lambda c: f"auto/{c}/lines",
+    "the version": lambda c: f"auto/scale/v-{c}/lines",
+    "an odd name": lambda c: f"auto/nobody/ü {c}",
+}
+"""Names of uploads that begin a batch by themselves."""
 ADDRESSES = {
     "a model": lambda c: ("GET", f"/v2/models/{c}"),
     "a model to ask": lambda c: ("POST", f"/v2/models/{c}/infer"),
@@ -333,6 +340,24 @@ def ask_by_messages(asked):
     asked("message of chunks", "a member", lambda c, _: drop(f'{{"chunk":"{c}"}}', kind="chunks"))
 
 
+def ask_by_uploads(asked):
+    """S3's events of uploads that begin a batch."""
+    service = asked.service
+    bucket = service.resources.bucket
+    for field, make in AUTOMATIC.items():
+
+        def announce(c, _, make=make):
+            put(service, make(c), b"{}")
+            stored = {"bucket": {"name": bucket}, "object": {"key": f"uploads/default/{make(c)}"}}
+            event = {"Records": [{"eventName": "ObjectCreated:Put", "s3": stored}]}
+            service.resources.sqs.send_message(
+                QueueUrl=service.resources.split_queue, MessageBody=json.dumps(event)
+            )
+            return []
+
+        asked("upload that begins a batch", field, announce)
+
+
 def sweep(service, written_to, *, later_s, **changes):
     """A pass of the sweeper's function, so much later; an exception is written as Lambda writes it."""
     told = ingress_settings(service.resources)
@@ -435,6 +460,7 @@ def asked_and_told(small_models):
             ask_over_http(asked)
             ask_by_files(asked)
             ask_by_messages(asked)
+            ask_by_uploads(asked)
             sweep_in_every_way(service, raised)
             service.run_jobs()
             assert sweep(service, raised, later_s=0)["events"] >= 3
@@ -459,9 +485,10 @@ def test_no_canary_is_in_anything_that_was_written(asked_and_told):
 def test_the_log_was_really_looked_at(asked_and_told):
     asked, written, secrets = asked_and_told
     lines = [json.loads(line) for line in written.splitlines() if line.startswith("{")]
-    told = {line["message"] for line in lines}
-    services = {line["service"] for line in lines}
-    assert told >= {"request", "job", "authorization", "failure", "webhook", "sweep"}
+    told = {line.get("message") for line in lines}
+    services = {line.get("service") for line in lines}
+    assert told >= {"request", "job", "authorization", "failure", "webhook", "sweep", "chunk"}
+    assert "a batch that begins by itself was refused" in told
     assert services >= {
         "laneway-realtime",
         "laneway-ingress",

@@ -10,12 +10,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from shared.catalog import SessionSpec, TensorSpec
 from shared.errors import (
     DeadlineExceededError,
     ModelDigestError,
     ModelLimitError,
+    ModelRunError,
     ModelUnavailableError,
     SignatureError,
     TooLargeError,
@@ -313,6 +315,37 @@ def test_a_failure_of_another_kind_is_ours_and_told_in_the_log_alone(serve):
     assert "needed more memory at a ConstantOfShape node than it may have" in failed.value.message
     assert_no_internals(failed.value.message)
     assert "allocate memory" in failed.value.detail
+
+
+TELLING = {
+    "TopK": (["d", "i"], ["y", "places"]),
+    "CumSum": (["d", "i"], ["y"]),
+    "Unsqueeze": (["d", "i"], ["y"]),
+}
+"""Operators of which onnxruntime says what value of an input was wrong."""
+
+
+@pytest.mark.parametrize("operator", TELLING)
+def test_no_value_of_an_input_is_in_the_words_for_the_log(serve, operator):
+    ins, outs = TELLING[operator]
+    built = helper.make_graph(
+        [helper.make_node(operator, ins, outs)],
+        "telling",
+        [
+            helper.make_tensor_value_info("d", TensorProto.FLOAT, ["n", 2]),
+            helper.make_tensor_value_info("i", TensorProto.INT64, [1]),
+        ],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+    )
+    opset = [helper.make_opsetid("", 21)]
+    session = serve(helper.make_model(built, opset_imports=opset, ir_version=10)).session
+    feeds = {"d": np.ones((1, 2), np.float32), "i": np.array([98765432])}
+
+    with pytest.raises(ModelRunError) as failed:
+        session.run(feeds, ["y"], deadline_s=1e12)
+
+    assert len(failed.value.detail) > 20
+    assert "98765432" not in failed.value.detail + failed.value.message
 
 
 def test_who_holds_a_session_is_told_that_it_may_hold_all_memory(serve):
