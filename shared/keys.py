@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Protocol
 
 from shared.errors import ConflictError, NotFoundError
-from shared.principal import DEFAULT_SCOPES, DEFAULT_TENANT, check_scopes
+from shared.principal import DEFAULT_SCOPES, DEFAULT_TENANT, TENANT, check_scopes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -76,9 +76,11 @@ def create_key(
 ) -> tuple[str, ApiKey]:
     """Make a key and keep its hash; the key itself is returned here and nowhere else.
 
-    `scopes`: none: all but `admin`. Raises `ValueError` for a scope that there is not, and
-    `ConflictError` for a tenant that has two active keys.
+    `scopes`: none: all but `admin`. Raises `ValueError` for a scope that there is not and for a tenant that
+    would not be one part of a key or prefix, and `ConflictError` for a tenant that has two active keys.
     """
+    if not TENANT.fullmatch(tenant):
+        raise ValueError(f"{tenant!r:.80} is no tenant: it is letters, digits, '.', '_' and '-'")
     secret, key = _new(tenant, name, check_scopes(scopes) or DEFAULT_SCOPES)
     try:
         store.put(key)

@@ -187,3 +187,10 @@ def test_of_two_changes_at_once_one_cannot_take_the_place_of_the_other(store):
     with pytest.raises(ConflictError):
         create_key(store, tenant="acme")
     assert len(list_keys(store)) == 2
+
+
+@pytest.mark.parametrize("tenant", ["", "a/b", "a b", "../a", "a\n", "ä", "x" * 129, ".a"])
+def test_a_tenant_is_one_part_of_keys_and_prefixes(store, tenant):
+    with pytest.raises(ValueError, match="is no tenant"):
+        create_key(store, tenant=tenant)
+    assert list_keys(store) == []
