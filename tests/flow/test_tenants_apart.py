@@ -188,3 +188,25 @@ def test_a_message_cannot_name_what_another_tenant_uploaded(laneway_service):
     drop(laneway_service, id="dropped-reader", input_uri=f"s3://{resources.bucket}/{key}")
     job = laneway_service.request("GET", "/v2/jobs/dropped-reader").json()
     assert (job["status"], job["error"]["code"]) == ("failed", "uri_not_allowed")
+
+
+def test_a_message_that_names_anothers_job_sets_it_going_and_shows_nothing_of_it(
+    laneway_service, mallory
+):
+    """As Laneway's own messages do: whoever may send to a queue can do no more than they."""
+    made = laneway_service.request("PUT", "/v2/jobs/named-by-others", body=JOB, headers=mallory)
+    assert made.status == 202
+    resources = laneway_service.resources
+    rows = resources.dynamodb.scan(TableName=resources.jobs_table)["Items"]
+    [key] = [row["pk"]["S"] for row in rows if row["pk"]["S"].endswith("/named-by-others")]
+    named = {"tenant": key.partition("/")[0], "id": "named-by-others"}
+    resources.sqs.send_message(
+        QueueUrl=resources.queues["shared"]["async"],
+        MessageBody=json.dumps({"schema_version": 1, "job": named}),
+        MessageGroupId="default",
+    )
+    laneway_service.run_jobs()
+
+    ended = laneway_service.request("GET", "/v2/jobs/named-by-others", headers=mallory).json()
+    assert (ended["status"], ended["attempt"]) == ("succeeded", 1)
+    assert laneway_service.request("GET", "/v2/jobs/named-by-others").status == 404
