@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cli.models.folders import MODEL_TOML, model_folders
+from cli.models.forms import is_measured
 from cli.models.requirements import stale_pools
 from shared.inference.admission import Admissions
 from shared.inference.golden import GOLDEN_FILE
@@ -59,6 +60,18 @@ def _check_model(folder: Path, pools: Mapping[str, PoolSpec]) -> Iterator[Findin
     versions = [(entry, name, pool) for name in entry.manifests]
     for verdict in Admissions().of_versions(versions):  # remembers nothing: it is asked to look
         yield _finding(verdict)
+    yield from _check_forms(entry)
+
+
+def _check_forms(entry: ModelEntry) -> Iterator[Finding]:
+    """What is served although it was measured for another onnxruntime is no failure: it is the plain file."""
+    for version, manifest in entry.manifests.items():
+        if not is_measured(manifest, entry.spec):
+            what = (
+                "whether its offline-optimised form pays was not measured with the onnxruntime that is "
+                f"installed, so its plain file is served; measure it with: laneway models lock {entry.name}"
+            )
+            yield Finding(f"{entry.name} {version}", what, ok=True)
 
 
 def _check_sources(entry: ModelEntry) -> Iterator[Finding]:

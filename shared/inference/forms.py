@@ -19,6 +19,7 @@ from shared.inference.findings import Compared, ModelRefusedError, Started
 from shared.inference.inspect import BYTES_A_SECOND
 from shared.inference.memory import resident_bytes
 from shared.inference.running import declared
+from shared.inference.runtime_words import reason
 from shared.inference.session import (
     LOG_FATAL_ONLY,
     OPTIMIZATION_LEVELS,
@@ -102,7 +103,7 @@ def write_form(plain_file: Path, spec: SessionSpec, target: Path) -> None:
     """Write the optimised graph to `target`, its weights beside it.
 
     At the level "all" the graph would get layouts of the processor that it is made on, and the functions run on
-    others too; these are left to the load.
+    others too; these are left to the load. Raises ModelRefusedError where it cannot be written.
     """
     options = SessionOptions()
     level = OPTIMIZATION_LEVELS[spec.optimization]
@@ -113,7 +114,10 @@ def write_form(plain_file: Path, spec: SessionSpec, target: Path) -> None:
     options.optimized_model_filepath = str(target)
     options.add_session_config_entry(f"{_EXTERNAL}file_name", WEIGHTS_FILE)
     options.add_session_config_entry(f"{_EXTERNAL}min_size_in_bytes", str(WEIGHTS_BYTES_MIN))
-    _open(plain_file, options)
+    try:
+        _open(plain_file, options)
+    except Exception as error:  # onnxruntime's own exceptions share no base
+        raise ModelRefusedError(f"onnxruntime cannot write its form: {reason(error)}") from error
 
 
 def measure_start(files: Sequence[str], spec: Mapping[str, Any], optimization: str) -> Started:

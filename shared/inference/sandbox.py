@@ -25,7 +25,7 @@ from shared.inference.findings import (
     ModelRefusedError,
     Started,
 )
-from shared.limits import MIB
+from shared.limits import LAMBDA_PACKAGE_BYTES, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -78,7 +78,7 @@ def make_form_in_sandbox(
         "version": version,
         "target": str(target.absolute()),
         "only": only,
-        "written_bytes": limits.files_bytes,
+        "written_bytes": LAMBDA_PACKAGE_BYTES,  # a larger one is never shipped
     }
     compared = _ask("make form", request, limits, f"{folder.name} {version}")
     return {optimization: Compared(**found) for optimization, found in compared.items()}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from shared.schema.spec import Manifest
     from stacks.packaging.assets import Asset
 
-CODE_BYTES: Final = 8 * MIB
+CODE_BYTES: Final = 4 * MIB
 """Of a package without its models and what their transforms import, generously."""
 
 

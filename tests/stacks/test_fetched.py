@@ -54,7 +54,7 @@ def locked(path):
 @pytest.fixture
 def layers(tmp_path):
     """Beside which there is room for the code, and for models of less than a megabyte."""
-    return (layer(tmp_path / "layer", 9 * MIB),)
+    return (layer(tmp_path / "layer", 5 * MIB),)
 
 
 def test_a_version_that_no_package_can_hold_is_left_out_and_named_by_its_key(

@@ -23,25 +23,23 @@ from shared.repository import read_repository
 from stacks.errors import PackagingError
 from stacks.packaging import Asset, BuildContext
 from stacks.packaging.build import build_fitting_pool, build_pool
-from stacks.packaging.cache import size_bytes
+from stacks.packaging.fetched import CODE_BYTES
 from stacks.packaging.forms import forms_of
 from tests.fixtures.small_models import write_model
 
 SPEC = SessionSpec(None, 1, "all", memory_arena=True)
 MACHINE = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
 OTHER = {"x86_64": "arm64", "arm64": "x86_64"}[MACHINE]
+WIDTH = 1280
 FORM = ["optimized.onnx", "optimized.onnx.data"]
 
 
 def quantized():
     """A product with weights of one byte each, which optimising makes floats."""
-    weights = np.random.default_rng(0).integers(-99, 99, (256, 64), np.int8)
-    constants = [
-        numpy_helper.from_array(weights, "stored"),
-        numpy_helper.from_array(np.float32(0.01), "scale"),
-    ]
+    weights = np.random.default_rng(0).integers(-99, 99, (WIDTH, WIDTH), np.int8)
+    constants = [numpy_helper.from_array(weights, "stored")]
     nodes = [
-        helper.make_node("DequantizeLinear", ["stored", "scale"], ["weights"]),
+        helper.make_node("Cast", ["stored"], ["weights"], to=onnx.TensorProto.FLOAT),
         helper.make_node("MatMul", ["x", "weights"], ["y"]),
     ]
     return nodes, constants
@@ -51,7 +49,7 @@ def quantized():
 def locked(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     (folder / "pools.toml").write_text("[shared]\n")
-    write_model(folder, "wide", "1", quantized(), x=("FP32", [-1, 256]), y=("FP32", [-1, 64]))
+    write_model(folder, "wide", "1", quantized(), x=("FP32", [-1, WIDTH]), y=("FP32", [-1, WIDTH]))
     measure(folder, onnxruntime=version_of("onnxruntime"), optimization="disabled")
     return folder
 
@@ -98,7 +96,7 @@ def forms(models, context):
 
 
 def answer(folder, version):
-    x = np.random.default_rng(1).standard_normal((3, 256), np.float32)
+    x = np.random.default_rng(1).standard_normal((3, WIDTH), np.float32)
     session = load_session(folder / version.folder, version, SPEC)
     return session.run({"x": x}, ["y"], time.monotonic() + 60)[0].tobytes()
 
@@ -169,7 +167,7 @@ def test_a_form_that_there_is_no_room_for_is_left_out(locked, context, plain, tm
     layer = Asset(folder=tmp_path / "layer", digest="0")
     layer.folder.mkdir()
     with (layer.folder / "big").open("wb") as file:
-        file.truncate(LAMBDA_PACKAGE_BYTES - size_bytes(plain[0]))
+        file.truncate(LAMBDA_PACKAGE_BYTES - CODE_BYTES - plain[1].size_bytes)
 
     fitting = build_fitting_pool(read_repository(locked), "shared", context, layers=(layer,))
 

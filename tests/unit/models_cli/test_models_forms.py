@@ -11,6 +11,7 @@ from onnx import helper, numpy_helper
 
 from cli.models import forms
 from cli.models.add import add
+from cli.models.check import check
 from cli.models.forms import is_measured, record_form, recorded_or_measured, why_not
 from cli.models.lock import lock
 from shared.inference.findings import Compared, Started
@@ -84,5 +85,8 @@ def test_what_was_measured_is_in_the_manifest_and_holds_for_one_onnxruntime(larg
     manifest = read_manifest(path)
     outdated = manifest.model_copy(update={"forms": dict.fromkeys(manifest.forms, of_another)})
     assert not is_measured(outdated, spec)
+    path.write_text(outdated.model_dump_json())
+    said = [finding for finding in check(large) if "laneway models lock large" in finding.detail]
+    assert [finding.ok for finding in said] == [True]
     declared = spec.model_copy(update={"form": "plain"})
     assert recorded_or_measured(path.parent, declared) is None
