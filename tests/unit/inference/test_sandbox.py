@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -175,3 +176,63 @@ def test_in_a_network_of_its_own_a_process_reaches_nothing():
     if left == "False":
         pytest.skip("this system gives a process without rights no network of its own")
     assert came == "OSError"
+
+
+TOUCHING_OTHERS = """
+import ctypes, os, platform, sys, tempfile
+from pathlib import Path
+from shared.inference import isolation
+
+def tried(what):
+    try:
+        return what() and "done"
+    except OSError as error:
+        return type(error).__name__
+
+def signal(process):
+    machine = isolation.MACHINES[platform.machine()]
+    ctypes.set_errno(0)
+    libc = ctypes.CDLL(None, use_errno=True)
+    sent = libc.syscall(machine.tgkill, process, process, 0)
+    if sent:
+        raise OSError(ctypes.get_errno(), "not sent")
+    return True
+
+taken = getattr(isolation, sys.argv[1])()
+parent, outside = os.getppid(), Path(sys.argv[2])
+print(taken,
+      tried(lambda: signal(parent)),
+      tried(lambda: signal(os.getpid())),
+      tried(lambda: Path(f"/proc/{parent}/environ").read_bytes()),
+      tried(lambda: outside.write_text("mine")),
+      tried(lambda: Path(tempfile.mkdtemp(), "a").write_text("mine")))
+"""
+
+
+def touch_others(kept_by, tmp_path):
+    """What a process says that is kept from others this way: signal to its parent and to itself, then files."""
+    allowed = tmp_path / "temporary"
+    allowed.mkdir()
+    touching = [sys.executable, "-c", TOUCHING_OTHERS, kept_by, str(tmp_path / "outside")]
+    done = subprocess.run(
+        touching, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=True,
+        env={**os.environ, "TMPDIR": str(allowed)},
+    )  # fmt: skip
+    return done.stdout.split()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS has sandbox-exec, around the process")
+def test_without_any_right_a_process_can_be_kept_from_signals_to_others(tmp_path):
+    taken, to_parent, to_itself, *_ = touch_others("refuse_calls", tmp_path)
+
+    assert (taken, to_parent, to_itself) == ("True", "PermissionError", "done")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="as above")
+def test_a_process_writes_below_its_temporary_folder_alone_and_looks_into_no_other(tmp_path):
+    taken, _, _, *files = touch_others("leave_others", tmp_path)
+    if taken == "False":
+        pytest.skip("this kernel has no Landlock")
+
+    assert files == ["PermissionError", "PermissionError", "done"]
+    assert not (tmp_path / "outside").exists()
