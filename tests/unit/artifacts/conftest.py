@@ -18,9 +18,11 @@ class Bucket(NamedTuple):
     asked: list[tuple[str, str]]
     """Path and range of each request."""
     wrongs: list[str]
-    """Taken one a request: `503`, `whole` (the object in place of the range), `dead` (half of it)."""
+    """Taken one a request: a status, `whole` (the object in place of the range), `dead` (half of it), `silent`."""
     together: list[threading.Barrier]
     """Where there is one, a request is answered when as many are here as it waits for."""
+    over: threading.Event
+    """When the test is; until then a silent answer waits."""
 
 
 def _handler(bucket):
@@ -35,8 +37,11 @@ def _handler(bucket):
                 bucket.together[0].wait(timeout=30)
             wrong = bucket.wrongs.pop() if bucket.wrongs else ""
             data = bucket.objects.get(self.path.removeprefix("/models/"))
-            if data is None or wrong == "503":
-                return self.answer(503 if data is not None else 404, b"<Error/>")
+            if data is None or wrong.isdigit():
+                return self.answer(int(wrong) if data is not None else 404, b"<Error/>")
+            if wrong == "silent":
+                self.close_connection = True
+                return bucket.over.wait(timeout=30)
             if wrong == "whole":
                 return self.answer(200, data)
             start, end = map(int, re.fullmatch(r"bytes=(\d+)-(\d+)", asked).groups())
@@ -58,7 +63,7 @@ def _handler(bucket):
 
 @pytest.fixture
 def bucket():
-    found = Bucket({}, {}, [], [], [])
+    found = Bucket({}, {}, [], [], [], threading.Event())
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(found))
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
@@ -71,5 +76,6 @@ def bucket():
         AWS_SESSION_TOKEN="token",
     )
     yield found
+    found.over.set()
     server.shutdown()
     server.server_close()

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from shared.artifacts import ranges
 from shared.artifacts.fetched import FetchedFiles
 from shared.artifacts.opened import open_files
 from shared.artifacts.ranges import ATTEMPTS, fetch
@@ -24,10 +25,10 @@ DATA = random.Random(0).randbytes(1_000_003)  # noqa: S311  bytes to compare
 RANGE_BYTES = 65_536
 
 
-def get(bucket, target, *, streams=4, key="big"):
+def get(bucket, target, *, streams=4):
     return fetch(
         address_of("models", bucket.env),
-        key,
+        "big",
         target,
         size_bytes=len(DATA),
         credentials=credentials_of(bucket.env),
@@ -67,15 +68,19 @@ def test_a_range_that_fails_is_asked_for_again(bucket, tmp_path, wrong):
     assert len(bucket.asked) == 16 + ATTEMPTS - 1
 
 
-@pytest.mark.parametrize(("key", "says"), [("missing", "404"), ("big", "503")])
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [("404", "404"), ("403", "403"), ("503", "503"), ("silent", "timed out")],
+)
 def test_an_object_that_cannot_be_had_is_unavailable_and_leaves_nothing(
-    bucket, tmp_path, key, says
+    bucket, tmp_path, monkeypatch, wrong, says
 ):
+    monkeypatch.setattr(ranges, "TIMEOUT_S", 0.1 if wrong == "silent" else 20.0)
     bucket.objects["big"] = DATA
-    bucket.wrongs.extend(["503"] * 99)
+    bucket.wrongs.extend([wrong] * 99)
 
     with pytest.raises(ModelUnavailableError, match=says):
-        get(bucket, tmp_path / "big", key=key)
+        get(bucket, tmp_path / "big")
     assert not list(tmp_path.iterdir())
 
 
