@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +26,9 @@ from shared.inference.findings import (
     ModelRefusedError,
     Started,
 )
+from shared.inference.model_files import check_plain_file
 from shared.limits import LAMBDA_PACKAGE_BYTES, MIB
+from shared.repository import FORM_FILE, WEIGHTS_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -72,15 +75,22 @@ def make_form_in_sandbox(
     *,
     only: FormOptimization | None = None,
 ) -> dict[FormOptimization, Compared]:
-    """`forms.make_form` of a version of the model in `folder`, in a process of its own; raises as above."""
-    request = {
-        "folder": str(folder.absolute()),
-        "version": version,
-        "target": str(target.absolute()),
-        "only": only,
-        "written_bytes": LAMBDA_PACKAGE_BYTES,  # a larger one is never shipped
-    }
-    compared = _ask("make form", request, limits, f"{folder.name} {version}")
+    """`forms.make_form` of a version of the model in `folder`, in a process of its own; raises as above.
+
+    Its two files are in `target` afterwards.
+    """
+    with tempfile.TemporaryDirectory() as made:  # the process may write nowhere else
+        request = {
+            "folder": str(folder.absolute()),
+            "version": version,
+            "target": made,
+            "only": only,
+            "written_bytes": LAMBDA_PACKAGE_BYTES,  # a larger one is never shipped
+        }
+        compared = _ask("make form", request, limits, f"{folder.name} {version}")
+        for name in (FORM_FILE, WEIGHTS_FILE):
+            check_plain_file(Path(made) / name, f"file {name!r} of the form")
+            shutil.move(Path(made) / name, target / name)
     return {optimization: Compared(**found) for optimization, found in compared.items()}
 
 
