@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         remove_all()
     print(kept.table(judged))  # noqa: T201  a command's answer
-    lost = [one.bar.key for one in judged if one.verdict == "lost"]
+    lost = kept.lost(judged)
     if lost:
         print(f"lost: {', '.join(lost)}")  # noqa: T201  as above
     return int(bool(lost) or not judged)

@@ -28,9 +28,9 @@ FEW_MIB, PLENTY_MIB = 32, 1024
 """Budgets of sessions: of the models that are measured some fit, or all of them."""
 POOL_REQUESTS, POOL_REQUESTS_QUICK = 400, 20
 DELIVERIES = (1, 10, 100, 1000)
-DELIVERIES_QUICK = (1, 10)
+DELIVERIES_QUICK = (10,)
 IN_FLIGHT = (1, 4, 16, 64, 256, 1024)
-IN_FLIGHT_QUICK = (1, 16)
+IN_FLIGHT_QUICK = (16,)
 IN_FLIGHT_EACH = 8
 """Jobs in flight for each model, as many as one stack takes: so every model has the same to do."""
 JOBS, JOBS_QUICK = 2_000, 100
@@ -38,7 +38,7 @@ JOBS_EACH = 64
 """Of each job in flight, where few are: one that is alone waits for a second one, milliseconds each time."""
 JOBS_MIN = 200
 LINES = (1_000, 10_000, 100_000, 1_000_000)
-LINES_QUICK = (1_000, 4_000)
+LINES_QUICK = (1_000,)
 PROCESSES = (1, 2)
 LINES_ROUNDS = {1_000: 9, 10_000: 9, 100_000: 5, 1_000_000: 3}
 ROUNDS = 3

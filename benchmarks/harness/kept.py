@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from benchmarks.harness.bars import BARS, Bar
+from benchmarks.harness.bars import BARS, Bar, bar_of
 from benchmarks.harness.figure import Figure
 from benchmarks.harness.report import number
 from benchmarks.harness.spread import Spread
@@ -97,10 +97,15 @@ def compare(
         judged = [
             Kept(bar, records.get(bar.key), medians[bar.key]) for bar in BARS if bar.key in medians
         ]
-        wanted = list(dict.fromkeys(one.bar.group for one in judged if one.verdict == "lost"))
+        wanted = list(dict.fromkeys(bar_of(key).group for key in lost(judged)))
         if not wanted:
             break
     return judged
+
+
+def lost(judged: Sequence[Kept]) -> list[str]:
+    """The keys of what was lost."""
+    return [one.bar.key for one in judged if one.verdict == "lost"]
 
 
 def table(judged: Sequence[Kept]) -> str:

@@ -11,7 +11,7 @@ from benchmarks import check
 from benchmarks.harness import published
 from benchmarks.harness.bars import BARS, GROUPS, bar_of
 from benchmarks.harness.figure import Figure
-from benchmarks.harness.kept import ATTEMPTS, BANDS, Kept, compare, table
+from benchmarks.harness.kept import ATTEMPTS, BANDS, Kept, compare, lost, table
 from benchmarks.harness.packages import ROOT
 from benchmarks.harness.spread import Spread, spread
 
@@ -62,6 +62,7 @@ def test_what_was_lost_by_chance_once_is_measured_again_alone_and_kept():
     judged = compare(["C6", "W1"], RECORDED, measure)
 
     assert verdicts(judged) == {"C6": "kept", "W1.tree": "kept", "W1.forest": "kept"}
+    assert lost(judged) == []
     assert asked == [["C6", "W1"], ["W1"]]
 
 
@@ -71,6 +72,7 @@ def test_what_is_past_its_limit_each_time_is_lost():
     judged = compare(["C6", "W1"], RECORDED, measure)
 
     assert verdicts(judged) == {"C6": "kept", "W1.tree": "lost", "W1.forest": "kept"}
+    assert lost(judged) == ["W1.tree"]
     assert len(asked) == ATTEMPTS
     assert "| W1.tree | 2 x | 2-2 | 2.3 | 2.5, 2.5, 2.5 | **lost** |" in table(judged)
 
@@ -88,22 +90,16 @@ def test_a_band_is_of_a_bar_that_there_is():
     assert set(check.SHORT) <= set(GROUPS)
 
 
-@pytest.mark.parametrize(("recorded", "ended"), [(1000.0, 0), (0.001, 1)])
-def test_the_command_ends_by_what_it_found(tmp_path, capsys, recorded, ended):
+def test_the_command_measures_and_fails_where_something_was_lost(tmp_path, capsys):
     about = dict.fromkeys(("commit", "cpu", "cores", "memory_gib", "system", "python"), "-")
-    figures = [{"key": "B1", "value": vars(spread([recorded])), "noisy": False}]
-    run = {
-        "machine": about | {"date": "2026-01-01", "versions": {}},
-        "figures": figures,
-    }
+    figures = [{"key": "B1", "value": vars(spread([0.001])), "noisy": False}]
+    run = {"machine": about | {"date": "2026-01-01", "versions": {}}, "figures": figures}
     (tmp_path / "one.json").write_text(json.dumps(run))
 
     code = check.main(["--only", "B1", "--quick", "--records", str(tmp_path)])
 
-    printed = capsys.readouterr().out
-    assert code == ended
-    assert "| B1 |" in printed
-    assert ("lost: B1" in printed) == bool(ended)
+    assert code == 1
+    assert "lost: B1" in capsys.readouterr().out
 
 
 def test_every_test_that_the_page_names_is_there():
