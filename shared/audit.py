@@ -26,7 +26,6 @@ Act = Literal[
     "deploy",
     "undeploy",
     "key_create",
-    "key_change",
     "key_revoke",
     "limits_change",
     "secret_change",
