@@ -139,11 +139,12 @@ class MemoryQueue:
 
     def _take(self, limit: int) -> list[Delivery]:
         now = self._clock()
-        visible = [kept for kept in self._kept.values() if kept.visible_at <= now]
         taken: list[Delivery] = []
-        for kept in visible:
+        for kept in list(self._kept.values()):
             if len(taken) == limit:
                 break
+            if kept.visible_at > now:
+                continue
             if self._dead_letters is not None and kept.receive_count >= self._max_receives:
                 self._redrive(kept, self._dead_letters)
             else:
