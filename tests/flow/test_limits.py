@@ -8,7 +8,7 @@ import pytest
 
 from cli.client import NO_RETRIES, Laneway, ThrottledError
 from shared.keys import API_KEY_HEADER, create_key
-from shared.limiting.gate import lease_calls
+from shared.limiting.held import lease_calls
 from shared.limiting.tenants import TenantRow
 from shared.schema.tenants import TenantLimits
 

@@ -13,7 +13,8 @@ from moto import mock_aws
 from shared.errors import QuotaUsedError, RateLimitedError, StoreUnavailableError
 from shared.limiting.counters import MemoryCounters, day_ends_at
 from shared.limiting.counters_dynamodb import DynamoCounters
-from shared.limiting.gate import Gate, lease_bytes, lease_calls
+from shared.limiting.gate import Gate
+from shared.limiting.held import lease_bytes, lease_calls
 from shared.limiting.meter import PAUSE_S
 from shared.limiting.rows import KEPT_S, Rows
 from shared.limiting.tenants import MemoryTenantStore, TenantRow
