@@ -72,7 +72,7 @@ def inspect_model(
     served = ModelSession(_unlocked(path, inputs, outputs), session, fed_by_caller=False)
     steps("running one row", limits.run_s)
     timed = None if steps is untimed else limits.wall_s
-    trial = try_model(served, session, run_s=timed, steps=steps)
+    trial = try_model(served, session, run_s=timed, run_cpu_s=limits.run_s, steps=steps)
     ranked = tuple(_ranked(spec, found, trial) for spec in outputs)
     return ModelInspection(
         inputs=inputs,

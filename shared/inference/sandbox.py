@@ -39,6 +39,8 @@ ROOT: Final = Path(__file__).parents[2]
 CHILD: Final = "shared.inference.sandboxed"
 ANSWER_BYTES_MAX: Final = 4 * MIB
 LAST_WORDS: Final = 300
+RUNS: Final = ("running", "giving")
+"""How the steps begin that a pool's `run_s` bounds."""
 KEPT_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "HOME")
 """Of the environment: whatever else is in it, credentials above all, is no business of a model's."""
 SANDBOX_EXEC: Final = ("/usr/bin/sandbox-exec", "-p", "(version 1)(allow default)(deny network*)")
@@ -194,7 +196,7 @@ def _why_it_ended(
         raised = ", or raise run_s in [<pool>.admission] of pools.toml"
         return (
             f"{what}: {doing} took more than {cpu_s:.3g} s of CPU time; simplify the model"
-            f"{raised if cpu_s == limits.run_s else ''}"
+            f"{raised if doing.startswith(RUNS) else ''}"
         )
     said.seek(max(0, said.seek(0, os.SEEK_END) - LAST_WORDS))
     words = said.read().decode(errors="replace").strip().rpartition("\n")[2]

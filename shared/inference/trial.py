@@ -38,9 +38,8 @@ INTEGERS_BELOW: Final = (100, 2, 1)
 RUN_S: Final = 20.0
 MEASURE_S: Final = 60.0
 """Larger batches are left out once measuring has taken this long."""
-BATCH_CPU_S: Final = 2.0
 BATCH_CPU_ROWS: Final = 8
-"""CPU time of a batch that is run stacked and row by row: so many times that of its rows, and `BATCH_CPU_S`."""
+"""CPU time of a batch that is run stacked and row by row: so many times that of its rows, and that of any run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +72,13 @@ def try_model(
     *,
     seed: int = 0,
     run_s: float | None = None,
+    run_cpu_s: float = 0.0,
     steps: Callable[[str, float], object] = lambda _step, _cpu_s: None,
 ) -> Trial:
     """Run the model and measure whether its rows are independent.
 
     `run_s`: see `run_once`. `steps`: told before each batch, and how much CPU time it may take; 0: any.
+    `run_cpu_s`: what any run may take.
     Raises ModelRefusedError for a model that cannot answer one row here.
     """
     rng = np.random.default_rng(seed)
@@ -103,7 +104,7 @@ def try_model(
             recipe,
             rng,
             begin=lambda rows: steps(
-                f"running {rows} rows", BATCH_CPU_S + BATCH_CPU_ROWS * rows * row_s
+                f"running {rows} rows", run_cpu_s + BATCH_CPU_ROWS * rows * row_s
             ),
         )
         steps("measuring", 0)
