@@ -29,14 +29,12 @@ FEW_MIB, PLENTY_MIB = 32, 1024
 POOL_REQUESTS, POOL_REQUESTS_QUICK = 400, 20
 DELIVERIES = (1, 10, 100, 1000)
 DELIVERIES_QUICK = (10,)
-IN_FLIGHT = (1, 4, 16, 64, 256, 1024)
+IN_FLIGHT = (8, 16, 64, 256, 1024)
+"""From one full stack on: a job that is alone waits for others as long as its model allows."""
 IN_FLIGHT_QUICK = (16,)
 IN_FLIGHT_EACH = 8
 """Jobs in flight for each model, as many as one stack takes: so every model has the same to do."""
 JOBS, JOBS_QUICK = 2_000, 100
-JOBS_EACH = 64
-"""Of each job in flight, where few are: one that is alone waits for a second one, milliseconds each time."""
-JOBS_MIN = 200
 LINES = (1_000, 10_000, 100_000, 1_000_000)
 LINES_QUICK = (1_000,)
 PROCESSES = (1, 2)
@@ -143,8 +141,7 @@ def measure_concurrency(*, quick: bool) -> list[Chart]:
     write_models(repository, 1)
 
     def take(size: int) -> Taken:
-        jobs = JOBS_QUICK if quick else min(2 * JOBS, max(JOBS_MIN, size * JOBS_EACH))
-        return _worker(repository, 1, size, jobs, PLENTY_MIB)
+        return _worker(repository, 1, size, JOBS_QUICK if quick else 2 * JOBS, PLENTY_MIB)
 
     points = _in_rounds(sizes, take, quick=quick)
     title = "The long-lived worker by jobs in flight, one model"

@@ -9,6 +9,7 @@ from math import ceil, log10
 
 WIDTH, HEIGHT = 720, 420
 LEFT, RIGHT, TOP, BOTTOM = 90, 150, 50, 80
+NAME_HEIGHT = 16
 COLOURS = ("#1f6feb", "#d1580b", "#3d8c40", "#8250df")
 STYLE = "font-family='system-ui,sans-serif' font-size='13' fill='#24292f'"
 
@@ -37,8 +38,9 @@ def line_plot(
         _text(LEFT, TOP - 5, y_label, size=11),
         _text(LEFT, HEIGHT - 12, note, size=11),
     ]
+    beside = _spaced([axes.y(item.points[-1][1]) for item in series])
     for place, item in enumerate(series):
-        parts += _line(axes, item, COLOURS[place % len(COLOURS)])
+        parts += _line(axes, item, COLOURS[place % len(COLOURS)], label_y=beside[place])
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
@@ -78,7 +80,16 @@ class _Axes:
         return parts
 
 
-def _line(axes: _Axes, item: Series, colour: str) -> list[str]:
+def _spaced(ends: Sequence[float]) -> list[float]:
+    """Heights of names beside the lines' ends, from the lowest line up, that do not lie on each other."""
+    heights = list(ends)
+    lowest = float(HEIGHT)
+    for place in sorted(range(len(ends)), key=lambda place: -ends[place]):
+        heights[place] = lowest = min(ends[place], lowest - NAME_HEIGHT)
+    return heights
+
+
+def _line(axes: _Axes, item: Series, colour: str, *, label_y: float) -> list[str]:
     places = [(axes.x(x), axes.y(y)) for x, y in item.points]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     parts = [f"<polyline points='{path}' fill='none' stroke='{colour}' stroke-width='2'/>"]
@@ -87,8 +98,7 @@ def _line(axes: _Axes, item: Series, colour: str) -> list[str]:
             f"<line x1='{x:.1f}' x2='{x:.1f}' y1='{axes.y(low):.1f}' y2='{axes.y(high):.1f}' "
             f"stroke='{colour}'/><circle cx='{x:.1f}' cy='{y:.1f}' r='4' fill='{colour}'/>"
         )
-    x, y = places[-1]
-    return [*parts, _text(x + 10, y + 4, item.name, colour=colour)]
+    return [*parts, _text(places[-1][0] + 10, label_y + 4, item.name, colour=colour)]
 
 
 def _round_step(step: float) -> float:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,14 @@ def test_a_plot_has_a_line_for_each_and_a_tick_for_each_size():
     assert "Jobs &amp; rows" in drawn
     for tick in (">1<", ">10<", ">100<"):
         assert tick in drawn
+
+
+def test_names_of_lines_that_end_together_do_not_lie_on_each_other():
+    drawn = Chart("x", "Jobs", "jobs", "us", [line(9, 10), line(9, 10), line(1, 10)]).drawn(MACHINE)
+
+    heights = [float(y) for y in re.findall(r" y='([\d.]+)'[^>]*>a job<", drawn)]
+    assert len(heights) == 3
+    assert all(abs(one - other) > 12 for one, other in combinations(heights, 2))
 
 
 def test_every_recorded_growth_has_its_plots_and_the_page_shows_them():
