@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.harness import arriving_jobs
+from benchmarks.harness import arriving_jobs, published
 from benchmarks.harness.arrivals import Outcome, arrivals
 from shared.queues.memory import MemoryQueue
 
@@ -116,3 +116,23 @@ class SlowQueue(MemoryQueue):
     def send(self, body, **told):
         time.sleep(SLOW_S)
         return super().send(body, **told)
+
+
+def test_a_recorded_run_is_shown_on_the_page(tmp_path):
+    outcome = Outcome("worker of jobs", rate=500.0, seconds=20.0, sent=4, refused=1, twice=1)
+    outcome.statuses.update([200, 200, 500])
+    outcome.latencies_ms += [10.0, 20.0, 30.0]
+    about = {"cpu": "a cpu", "cores": 2, "date": "2026-01-01", "commit": "abc"}
+    told = {"machine": about, "model": "m", "environments": 2, "workers": 1}
+    (tmp_path / "load").mkdir()
+    (tmp_path / "load" / "one.json").write_text(
+        json.dumps({**told, "outcomes": [outcome.as_json()]})
+    )
+    pairs = "\n".join("\n".join(published.marks(name)) for name in published.SECTIONS)
+
+    page = published.with_tables(pairs, tmp_path)
+
+    assert "m; 2 environments of the function, 1 worker; a cpu" in page
+    assert (
+        "| worker of jobs | 500 | 20 | 5 | 20.0 | 29.0 | 29.8 | 1 | 1 | 1 (1 twice) | 0.0 |" in page
+    )
