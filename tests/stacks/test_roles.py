@@ -436,7 +436,9 @@ class Use:
         )
         self.send("heavy-async", "something to do")
         self.tick("fleet-scaler")
-        self.stage.sqs.purge_queue(QueueUrl=self.stage.queue_url("heavy-async"))
+        # Also what the jobs before have left in flight: a pool with a message is not asked for its leases.
+        for url in self.stage.sqs.list_queues(QueueNamePrefix="laneway-prod-heavy-")["QueueUrls"]:
+            self.stage.sqs.purge_queue(QueueUrl=url)
         self.tick("fleet-scaler")
 
     def tick(self, short):
