@@ -6,6 +6,7 @@ import http.client
 import json
 import threading
 import time
+from collections import Counter
 
 import pytest
 
@@ -100,21 +101,25 @@ def test_lower_queues_are_served_while_the_upper_ones_are_full(desk):
             return super().succeed(key, **told)
 
     desk = WorkerDesk(desk.models, store=Recording(clock=time.time))
-    keys = []
-    for name in GPU_QUEUES:
-        latency_class, priority = of_queue(name)
-        many = 80 if name == GPU_QUEUES[0] else 6
-        keys += [
-            desk.submit(model="single", kind=latency_class, priority=priority) for _ in range(many)
-        ]
-    worker = desk.make()
-    core = worker.core
-    core.gate.clear()
-    blocker = desk.loop(3e5, kind="batch")
-    core.gate.set()
-    with desk.running(worker):
-        desk.wait_ended([*keys, blocker])
-        assert desk.check_settled([*keys, blocker]) == {"succeeded": len(keys) + 1}
+    with desk.running() as worker:
+        blocker = busy(desk, worker)
+        keys = []
+        for name in GPU_QUEUES:
+            latency_class, priority = of_queue(name)
+            many = 80 if name == GPU_QUEUES[0] else 6
+            keys += [
+                desk.submit(model="single", kind=latency_class, priority=priority)
+                for _ in range(many)
+            ]
+
+        def ready():
+            held = worker.core.hand.all()
+            return Counter(item.queue for item in held if item.placed and not item.started)
+
+        wait_for(lambda: set(ready()) == set(GPU_QUEUES) and ready()[GPU_QUEUES[0]] >= 10)
+        free(desk, blocker)
+        desk.wait_ended(keys)
+        assert desk.check_settled([*keys, blocker]) == {"succeeded": len(keys), "canceled": 1}
     lowest = [place for place, name in enumerate(order) if name == "batch"]
     assert sum(name == "async-high" for name in order[: lowest[5]]) < 80, "the upper one was first"
     assert order[:20].count("async-high") >= 10

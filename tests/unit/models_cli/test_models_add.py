@@ -109,7 +109,7 @@ def test_a_pool_that_is_not_there_is_said(tmp_path, onnx_file):
 
 
 @pytest.mark.parametrize(
-    ("size_mib", "way_out"), [(160, "pool of its own"), (251, "quantize it, or it cannot be")]
+    ("size_mib", "way_out"), [(160, "pool of its own"), (251, "functions fetch it from S3")]
 )
 def test_a_model_too_big_for_a_package_is_said_with_the_way_out(tmp_path, size_mib, way_out):
     size_bytes = size_mib * 1024 * 1024
