@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from shared.inference import NO_TELEMETRY
 from shared.repository import read_repository
 from shared.settings import RealtimeSettings
 from stacks.packaging.models import side_files
@@ -72,6 +73,8 @@ ENVIRONMENT = {
     # Tracer's import is only what it is on Lambda with this set; there is no daemon to send to here.
     "LAMBDA_TASK_ROOT": "/var/task",
     "POWERTOOLS_TRACE_DISABLED": "1",
+    # Its makers are told nothing on any side: a tenth of onnxruntime's import goes with it.
+    **NO_TELEMETRY,
     **RealtimeSettings(stage="bench", pool="shared", usage_table="usage").to_env(),
 }
 """Every child's, ours and peers': what Lambda sets and our own settings."""

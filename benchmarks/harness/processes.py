@@ -22,6 +22,7 @@ from typing import IO
 from benchmarks.harness.children import base_interpreter
 from benchmarks.harness.machine import busy_ms
 from cli.dev import guard
+from shared.inference import NO_TELEMETRY
 
 START_S_MAX = 60.0
 _POLL_S = 0.01
@@ -86,6 +87,7 @@ class Program:
             "PATH": os.environ.get("PATH", ""),
             "PYTHONPATH": ":".join(str(folder) for folder in self.folders),
             "OMP_NUM_THREADS": "1",
+            **NO_TELEMETRY,
             **self.environment,
         }
 

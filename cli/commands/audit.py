@@ -130,7 +130,7 @@ def _show(newest: list[Record], limit: int) -> None:
     shown = newest[-limit:]
     pages = iter(shown)
     while page := list(islice(pages, 500)):
-        answer_table(_SHOWN, [_row(record) for record in page], whole=("time", "act", "id"))
+        answer_table(_SHOWN, [_row(record) for record in page], whole=("time", "act", "outcome"))
     if len(newest) > limit:
         say(f"there are more: the newest {limit} are shown, see --limit, --since and --json")
 
