@@ -100,7 +100,7 @@ def test_lower_queues_are_served_while_the_upper_ones_are_full(desk):
             order.append(self.get(key).queue)
             return super().succeed(key, **told)
 
-    desk = WorkerDesk(desk.models, store=Recording(clock=time.time))
+    desk = WorkerDesk(desk.models, lease_s=1.5, store=Recording(clock=time.time))
     with desk.running() as worker:
         blocker = busy(desk, worker)
         keys = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from uuid import uuid4
 
 import boto3
 import pytest
@@ -74,8 +75,9 @@ def counters():
 def table():
     with mock_aws():
         client = boto3.client("dynamodb", region_name="us-east-1")
-        client.create_table(**table_definition("usage"))
-        yield DynamoCounters(client, table="usage")
+        name = f"usage-{uuid4().hex}"
+        client.create_table(**table_definition(name))
+        yield DynamoCounters(client, table=name)
 
 
 def gates(count, counters, clock, *, executor=AtOnce):
