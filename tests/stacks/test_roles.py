@@ -29,7 +29,7 @@ from shared.results.dynamodb import DynamoJobStore
 from shared.settings.jobs import WorkerSettings
 from tests.fixtures.deployed import DeployedStage, Recorder, roles_of, task_environment
 from tests.fixtures.job_rows import new_row
-from tests.fixtures.permissions import Need, Statement, allows, read_statements
+from tests.fixtures.permissions import Need, Statement, allows, read_statements, refused
 from tests.stacks.aws_words import ACCOUNT, REGION
 
 WORKERS = "laneway-prod-heavy-workers"
@@ -456,13 +456,7 @@ def test_everything_that_runs_was_seen_running(recorded, roles) -> None:
 
 
 def test_every_call_that_is_made_is_allowed(recorded, roles) -> None:
-    refused = [
-        (name, need)
-        for name, needs in recorded.items()
-        for need in sorted(needs)
-        if not allows(roles[name], need)
-    ]
-    assert refused == []
+    assert refused(recorded, roles) == []
 
 
 def test_every_action_that_is_allowed_is_made_or_its_reason_is_written(recorded, roles) -> None:

@@ -24,7 +24,7 @@ from shared.results.dynamodb import DynamoJobStore
 from shared.settings.jobs import WorkerSettings
 from tests.fixtures.deployed import DeployedStage, Recorder, roles_of, task_environment
 from tests.fixtures.job_rows import new_row
-from tests.fixtures.permissions import Need, allows
+from tests.fixtures.permissions import Need, allows, refused
 from tests.stacks.aws_words import ACCOUNT, REGION
 from tests.stacks.conftest import BROKER
 from tests.stacks.test_roles import ROW, Use
@@ -184,13 +184,7 @@ def beyond(roles, gpu_prod):
 def test_every_call_that_is_made_is_allowed(recorded, roles) -> None:
     assert {SEND, f"{STAGE}-sweeper", f"{STAGE}-fleet-scaler", f"{STAGE}-ingress"} < set(recorded)
     assert {f"{STAGE}-{pool}-workers" for pool in POOLS} < set(recorded)
-    refused = [
-        (name, need)
-        for name, needs in recorded.items()
-        for need in sorted(needs)
-        if not allows(roles[name], need)
-    ]
-    assert refused == []
+    assert refused(recorded, roles) == []
 
 
 def test_what_a_role_has_beyond_its_like_on_sqs_is_called(recorded, beyond) -> None:
