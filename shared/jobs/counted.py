@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from shared.errors import TooManyJobsError
 from shared.limiting.fields import Left, Policy, refused_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+R = TypeVar("R")
 RETRY_AFTER_S: Final = 5
 """Nobody knows when one of the tenant's jobs ends."""
 
@@ -28,6 +29,18 @@ def has_room(stores: Iterable[Counted], tenant: str, jobs_max: int) -> bool:
         if left > 0:
             left -= store.counted(tenant, up_to=left)
     return left > 0
+
+
+def kept_when_full(
+    stores: Iterable[Counted], tenant: str, jobs_max: int, *, get: Callable[[], R | None]
+) -> R | None:
+    """None while the tenant may have one more; else the row that `get` finds there already, or a refusal."""
+    if has_room(stores, tenant, jobs_max):
+        return None
+    kept = get()
+    if kept is None:
+        raise too_many_jobs(jobs_max)
+    return kept
 
 
 def too_many_jobs(jobs_max: int) -> TooManyJobsError:

@@ -23,7 +23,7 @@ from shared.errors import (
     UnavailableError,
     UnsupportedClassError,
 )
-from shared.jobs.counted import has_room, too_many_jobs
+from shared.jobs.counted import kept_when_full
 from shared.jobs.messages import reference
 from shared.jobs.places import check_input_uri, input_key, upload_prefix
 from shared.jobs.signature import check_body
@@ -99,7 +99,11 @@ class Jobs:
         """
         now = self._clock()
         key = JobKey(tenant, job_id or _derived_id(tenant, idempotency_key) or new_id(now))
-        kept = None if jobs_max is None else self._kept_when_full(key, jobs_max)
+        kept = None
+        if jobs_max is not None:
+            kept = kept_when_full(
+                self._counts, key.tenant, jobs_max, get=lambda: self._store.get(key)
+            )
         if kept is None:
             row = changed(
                 self.new_row(submission, key=key, now=now),
@@ -155,15 +159,6 @@ class Jobs:
         key = f"{upload_prefix(tenant)}{new_id(now)}"
         place = self._payloads.presign_upload(key, max_bytes=max_bytes, expires_s=UPLOAD_S)
         return f"s3://{self._rules.bucket}/{key}", now + UPLOAD_S, place
-
-    def _kept_when_full(self, key: JobKey, jobs_max: int) -> JobRow | None:
-        """None while another job may be accepted; else the row that is there already, or a refusal."""
-        if has_room(self._counts, key.tenant, jobs_max):
-            return None
-        kept = self._store.get(key)
-        if kept is None:
-            raise too_many_jobs(jobs_max)
-        return kept
 
     def _check_lane(self, lane: Lane, model: str) -> None:
         if (lane.pool, lane.queue) in self._queues:

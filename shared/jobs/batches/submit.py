@@ -25,7 +25,7 @@ from shared.errors import (
 from shared.jobs.batches.files import REFUSED, file_key
 from shared.jobs.batches.messages import batch_message
 from shared.jobs.batches.window import opens_at
-from shared.jobs.counted import has_room, too_many_jobs
+from shared.jobs.counted import kept_when_full
 from shared.jobs.places import check_input_uri
 from shared.jobs.submit import new_id
 from shared.results.batches import BatchKey, BatchRow
@@ -166,7 +166,11 @@ class Batches:
         return self.get(key)
 
     def _accept(self, row: BatchRow, jobs_max: int | None) -> AcceptedBatch:
-        kept = None if jobs_max is None else self._kept_when_full(row.key, jobs_max)
+        kept = None
+        if jobs_max is not None:
+            kept = kept_when_full(
+                self._counts, row.key.tenant, jobs_max, get=lambda: self._store.get(row.key)
+            )
         kept = kept or self._store.create(row)
         if kept is None:
             if self._tell(self._split, row.key):
@@ -177,15 +181,6 @@ class Batches:
                 f"batch {row.key.id!r} exists with another payload; use a new id or key"
             )
         return AcceptedBatch(kept, created=False)
-
-    def _kept_when_full(self, key: BatchKey, jobs_max: int) -> BatchRow | None:
-        """None while another batch may be accepted; else the row that is there already, or a refusal."""
-        if has_room(self._counts, key.tenant, jobs_max):
-            return None
-        kept = self._store.get(key)
-        if kept is None:
-            raise too_many_jobs(jobs_max)
-        return kept
 
     def _new_row(self, submission: BatchSubmission, key: BatchKey, now: float) -> BatchRow:
         match = _ENDPOINT.fullmatch(submission.endpoint)
