@@ -20,6 +20,7 @@ from cli.dev import emulator
 from cli.dev.failures import DevError
 from cli.dev.processes import Guarded, finish, plain_environment
 from cli.dev.watch import WATCHED, matters
+from cli.dev.zips import zip_packages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,6 +56,7 @@ def synthesize(target: Target) -> None:
     made_from.unlink(missing_ok=True)
     _synthesize(target)
     _drop_unused_assets(target.state.assembly)
+    zip_packages(target.state.assembly)
     made_from.write_text(inputs)
 
 
