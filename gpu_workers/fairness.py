@@ -139,17 +139,17 @@ class Fairness:
     def _turn_away(
         self, queue: str, deliveries: Sequence[Delivery], away: Mapping[int, float], costs: _Costs
     ) -> None:
+        worker = self._worker
         started_s = self._monotonic()
-        self._worker.parallel.map(
-            lambda place: self._send_away(queue, deliveries[place], away[place]), list(away)
-        )
+        turned = [(deliveries[place], after_s) for place, after_s in away.items()]
+        outcomes = turn_away(worker, turned, queue=queue)
+        ended = [
+            (delivery, outcome) for (delivery, _), outcome in zip(turned, outcomes, strict=True)
+        ]
+        conclude(worker.queues[worker.pool, queue], ended, parallel=worker.parallel)
         took_s = (self._monotonic() - started_s) / len(away)
         with self._lock:
             costs.away_s = _averaged(costs.away_s or math.inf, took_s)
-
-    def _send_away(self, queue: str, delivery: Delivery, after_s: float) -> None:
-        outcome = turn_away(self._worker, delivery, queue, after_s)
-        conclude(self._worker.queues[self._worker.pool, queue], delivery, outcome)
 
 
 def _averaged(before: float, now: float) -> float:

@@ -8,14 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from shared.errors import (
-    LanewayError,
-    QueueUnavailableError,
-    StoreUnavailableError,
-    UnavailableError,
-)
+from shared.errors import LanewayError, StoreUnavailableError, UnavailableError
 from shared.jobs.concluding import conclude
-from shared.jobs.delivery import Done, Retry, jitter_s
+from shared.jobs.delivery import Retry, jitter_s
 from shared.jobs.facts import JobFacts
 from shared.jobs.ledger import Ledger
 
@@ -26,7 +21,7 @@ if TYPE_CHECKING:
     from gpu_workers.outage import Outage
     from shared.jobs.delivery import Outcome
     from shared.jobs.work import Ending, Work, Worker
-    from shared.queues.protocol import Queue
+    from shared.queues.protocol import Delivery, Queue
 
 AT_ONCE: Final = Retry(0.0)
 
@@ -65,31 +60,16 @@ class Settling:
             item.work = None
 
     def conclude(self, ended: Sequence[tuple[Held, Outcome]]) -> None:
-        """Tell the queues, in few calls what is done, and drop them."""
-        done: dict[str, list[Held]] = {}
-        others = []
+        """Tell the queues, in few calls, and drop them."""
+        by_queue: dict[str, list[tuple[Delivery, Outcome]]] = {}
         for held, outcome in ended:
-            if isinstance(outcome, Done):
-                done.setdefault(held.queue, []).append(held)
-            else:
-                others.append((held, outcome))
-        self._worker.parallel.map(lambda item: self._acknowledge(*item), list(done.items()))
-        self._worker.parallel.map(lambda pair: self._tell(*pair), others)
+            by_queue.setdefault(held.queue, []).append((held.delivery, outcome))
+        for name, told in by_queue.items():
+            try:
+                conclude(self._queues[name], told, parallel=self._worker.parallel)
+            except Exception as error:  # noqa: BLE001  a message that cannot be told of lapses, and comes again
+                self._worker.reporter.defect(error, None)
         self._hand.drop(held for held, _ in ended)
-
-    def _acknowledge(self, queue: str, held: Sequence[Held]) -> None:
-        try:
-            self._queues[queue].acknowledge_many([item.delivery for item in held])
-        except QueueUnavailableError:
-            return
-        except Exception as error:  # noqa: BLE001  as below
-            self._worker.reporter.defect(error, None)
-
-    def _tell(self, held: Held, outcome: Outcome) -> None:
-        try:
-            conclude(self._queues[held.queue], held.delivery, outcome)
-        except Exception as error:  # noqa: BLE001  a message that cannot be told of lapses, and comes again
-            self._worker.reporter.defect(error, None if held.work is None else held.work.row)
 
     def _settle(
         self,

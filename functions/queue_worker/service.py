@@ -73,9 +73,9 @@ def _conclude(
         for delivery, outcome in zip(deliveries, outcomes, strict=True)
         if not isinstance(outcome, Done)
     ]
-    buried = worker.parallel.map(lambda pair: conclude(queue, *pair), open_pairs)
+    gone = conclude(queue, open_pairs, parallel=worker.parallel)
     return [
         delivery.message_id
-        for (delivery, _), gone in zip(open_pairs, buried, strict=True)
-        if not gone
+        for (delivery, _), has_left in zip(open_pairs, gone, strict=True)
+        if not has_left
     ]

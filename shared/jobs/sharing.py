@@ -56,15 +56,13 @@ def shared_out(
     line = f"{worker.pool}/{queue}"
     entries = [Entry(line, name, lease.owner, len(found)) for name, found in by_tenant.items()]
     entered = worker.parallel.map(lambda entry: _enter(worker, entry, jobs_max, lease), entries)
-    turned: list[tuple[int, float]] = []
+    away: dict[int, float] = {}
     for positions, found in zip(by_tenant.values(), entered, strict=True):
         if found is not None:
-            turned += zip(positions[found.granted :], found.again_after_s, strict=True)
+            away |= zip(positions[found.granted :], found.again_after_s, strict=True)
     try:
-        ended = worker.parallel.map(
-            lambda item: (item[0], turn_away(worker, deliveries[item[0]], queue, item[1])), turned
-        )
-        yield dict(ended)
+        turned = [(deliveries[position], after_s) for position, after_s in away.items()]
+        yield dict(zip(away, turn_away(worker, turned, queue=queue), strict=True))
     finally:
         worker.parallel.map(
             lambda found: _leave(worker, found), [found for found in entered if found is not None]
@@ -80,8 +78,25 @@ def tenant_of(worker: Worker, delivery: Delivery) -> str | None:
     return message.tenant if isinstance(message, JobKey) else worker.tenant
 
 
-def turn_away(worker: Worker, delivery: Delivery, queue: str, after_s: float) -> Outcome:
-    """How a delivery ends that is to come again then."""
+def turn_away(
+    worker: Worker, turned: Sequence[tuple[Delivery, float]], *, queue: str
+) -> list[Outcome]:
+    """How deliveries end of which each is to come again after its seconds."""
+    long_s = POSTPONED_FROM * worker.rules.targets_s[of_queue(queue)[0]]
+    told = [
+        position
+        for position, (delivery, after_s) in enumerate(turned)
+        if after_s >= long_s or delivery.receive_count >= RESENT_FROM
+    ]
+    outcomes: list[Outcome] = [Retry(after_s) for _, after_s in turned]
+    ended = worker.parallel.map(lambda position: _told(worker, *turned[position], queue), told)
+    for position, outcome in zip(told, ended, strict=True):
+        outcomes[position] = outcome
+    return outcomes
+
+
+def _told(worker: Worker, delivery: Delivery, after_s: float, queue: str) -> Outcome:
+    """As `turn_away`, of one that is away for long, or that must not be received many times more."""
     _postpone(worker, delivery, queue, after_s)
     if delivery.receive_count < RESENT_FROM:
         return Retry(after_s)

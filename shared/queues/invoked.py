@@ -143,6 +143,15 @@ class InvokedQueue:
         """Nothing is received through a function."""
         _refuse()
 
+    def hand_back_many(
+        self,
+        deliveries: Sequence[Delivery],  # noqa: ARG002  the protocol's
+        *,
+        delays_s: Sequence[int],  # noqa: ARG002  the protocol's
+    ) -> NoReturn:
+        """Nothing is received through a function."""
+        _refuse()
+
     def extend(self, delivery: Delivery, *, visibility_s: int) -> NoReturn:  # noqa: ARG002  the protocol's
         """Nothing is received through a function."""
         _refuse()

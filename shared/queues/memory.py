@@ -108,6 +108,11 @@ class MemoryQueue:
         """Make a message visible again."""
         self.extend(delivery, visibility_s=delay_s)
 
+    def hand_back_many(self, deliveries: Sequence[Delivery], *, delays_s: Sequence[int]) -> None:
+        """Make messages visible again."""
+        for delivery, delay_s in zip(deliveries, delays_s, strict=True):
+            self.hand_back(delivery, delay_s=delay_s)
+
     def extend(self, delivery: Delivery, *, visibility_s: int) -> None:
         """Keep a message invisible."""
         with self._changed:

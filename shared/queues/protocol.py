@@ -82,6 +82,12 @@ class Queue(Protocol):
     def hand_back(self, delivery: Delivery, *, delay_s: int = 0) -> None:
         """Make a message visible again after `delay_s`."""
 
+    def hand_back_many(self, deliveries: Sequence[Delivery], *, delays_s: Sequence[int]) -> None:
+        """Make many messages visible again, each after its own time, in few calls.
+
+        One that the broker does not take comes again when it lapses.
+        """
+
     def extend(self, delivery: Delivery, *, visibility_s: int) -> None:
         """Keep a message invisible for so long from now."""
 

@@ -117,6 +117,21 @@ class SqsQueue:
         """Make a message visible again."""
         self.extend(delivery, visibility_s=delay_s)
 
+    def hand_back_many(self, deliveries: Sequence[Delivery], *, delays_s: Sequence[int]) -> None:
+        """Make messages visible again, ten a call; one that has lapsed is another's."""
+        returned = list(zip(deliveries, delays_s, strict=True))
+        for start in range(0, len(returned), SQS_BATCH_ENTRIES):
+            entries: Any = [
+                {
+                    "Id": str(n),
+                    "ReceiptHandle": delivery.receipt,
+                    "VisibilityTimeout": min(delay_s, SQS_VISIBILITY_S_MAX),
+                }
+                for n, (delivery, delay_s) in enumerate(returned[start : start + SQS_BATCH_ENTRIES])
+            ]
+            with _named():
+                self._client.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)
+
     def extend(self, delivery: Delivery, *, visibility_s: int) -> None:
         """Keep a message invisible, twelve hours at most."""
         with _named(), _unless_lapsed():

@@ -122,6 +122,10 @@ class WakingQueue:
         """As the queue does."""
         self._queue.hand_back(delivery, delay_s=delay_s)
 
+    def hand_back_many(self, deliveries: Sequence[Delivery], *, delays_s: Sequence[int]) -> None:
+        """As the queue does."""
+        self._queue.hand_back_many(deliveries, delays_s=delays_s)
+
     def extend(self, delivery: Delivery, *, visibility_s: int) -> None:
         """As the queue does."""
         self._queue.extend(delivery, visibility_s=visibility_s)

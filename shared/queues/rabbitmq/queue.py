@@ -1,7 +1,7 @@
 """The `Queue` protocol on one queue of RabbitMQ.
 
 What never waits: `receive` with `wait_s=0`, `acknowledge`, `acknowledge_many`, `extend`, `hand_back` at once. What waits
-for the broker's confirm: `send`, `send_many`, `hand_back` for later, `bury`.
+for the broker's confirm: `send`, `send_many`, `hand_back` and `hand_back_many` for later, `bury`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from shared.queues.rabbitmq.connection import Connection
-    from shared.queues.rabbitmq.consumer import Consumer
+    from shared.queues.rabbitmq.consumer import Consumer, Held
     from shared.queues.rabbitmq.publisher import Ending, Publisher
 
 DEPTH_TIMEOUT_S: Final = 10.0
@@ -121,11 +121,25 @@ class RabbitQueue:
         if delay_s <= 0 or not self._has_dead_letters:
             self._consumer.give_back(delivery.receipt)
         elif held := self._consumer.held(delivery.receipt):
-            delay = min(delay_s, RETRY_S[-1])
-            properties = properties_again(held, expires_s=delay)
-            queue = retry_name(self.name, delay)
-            self._publish(Outgoing(queue=queue, body=held.body, properties=properties))
+            self._publish(self._again(held, delay_s))
             self._consumer.acknowledge([delivery.receipt])
+
+    def hand_back_many(self, deliveries: Sequence[Delivery], *, delays_s: Sequence[int]) -> None:
+        """Make messages visible again; those for later are published, and acknowledged, together."""
+        later: list[tuple[str, Outgoing]] = []
+        for delivery, delay_s in zip(deliveries, delays_s, strict=True):
+            if delay_s <= 0 or not self._has_dead_letters:
+                self._consumer.give_back(delivery.receipt)
+            elif held := self._consumer.held(delivery.receipt):
+                later.append((delivery.receipt, self._again(held, delay_s)))
+        endings = self._publisher.publish([outgoing for _, outgoing in later])
+        self._consumer.acknowledge(
+            [
+                receipt
+                for (receipt, _), ending in zip(later, endings, strict=True)
+                if ending == "confirmed"
+            ]
+        )
 
     def extend(self, delivery: Delivery, *, visibility_s: int) -> None:
         """Keep a message from being given back by this process."""
@@ -162,6 +176,11 @@ class RabbitQueue:
         properties = properties_of(message, now=self._clock(), expires_s=delay_s or None)
         queue = retry_name(self.name, delay_s) if delay_s else self.name
         return Outgoing(queue=queue, body=message.body.encode(), properties=properties)
+
+    def _again(self, held: Held, delay_s: int) -> Outgoing:
+        delay = min(delay_s, RETRY_S[-1])
+        properties = properties_again(held, expires_s=delay)
+        return Outgoing(queue=retry_name(self.name, delay), body=held.body, properties=properties)
 
     def _publish(self, outgoing: Outgoing) -> None:
         [ending] = self._publisher.publish([outgoing])

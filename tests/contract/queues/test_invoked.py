@@ -191,12 +191,15 @@ def test_a_connection_that_has_rested_too_long_is_not_trusted(queue, rested, cap
     ]
 
 
-@pytest.mark.parametrize("call", ["receive", "acknowledge", "hand_back", "extend", "bury"])
+@pytest.mark.parametrize(
+    "call", ["receive", "acknowledge", "hand_back", "hand_back_many", "extend", "bury"]
+)
 def test_nothing_is_received_through_a_function(queue, call):
     arguments = {
         "receive": {"limit": 1, "wait_s": 0},
         "extend": {"delivery": None, "visibility_s": 1},
         "bury": {"delivery": None, "reason": "x"},
+        "hand_back_many": {"deliveries": [], "delays_s": []},
     }.get(call, {"delivery": None})
     with pytest.raises(ValueError, match="only sent to"):
         getattr(queue, call)(**arguments)

@@ -258,6 +258,32 @@ def test_a_message_that_was_handed_back_for_later_comes_later(bench):
     assert len(bench.receive()) == 1
 
 
+def test_many_messages_are_handed_back_together_each_for_its_own_time(bench):
+    bench.queue.send_many([Message(body=str(n), tenant="acme") for n in range(14)])
+    received = bench.receive(10) + bench.receive(4)
+    kept, gone, *others = received
+    bench.queue.acknowledge(gone)
+    delays_s = [0 if n % 2 else bench.delay_s for n in range(len(others))]
+
+    bench.queue.hand_back_many([gone, *others], delays_s=[0, *delays_s])
+
+    bench.pass_time(0.001)
+    at_once = bench.receive(6)
+    assert {delivery.body for delivery in at_once} == {item.body for item in others[1::2]}
+    bench.receive_nothing()
+    bench.queue.acknowledge_many([kept, *at_once])
+    bench.pass_time(bench.delay_s)
+    again = bench.receive(6)
+    assert {delivery.body for delivery in again} == {item.body for item in others[::2]}
+    assert {delivery.receive_count for delivery in again} == {2}
+    assert bench.holds(6)
+
+
+def test_handing_back_nothing_asks_nobody(bench):
+    bench.queue.hand_back_many([], delays_s=[])
+    assert bench.holds(0)
+
+
 def test_an_extended_message_stays_invisible(bench):
     bench.queue.send("{}", tenant="acme")
     [delivery] = bench.receive()

@@ -247,6 +247,18 @@ def test_messages_acknowledged_without_a_gap_are_told_by_one_frame(rabbitmq, nam
     assert queue.depth() == 0
 
 
+def test_what_the_broker_does_not_take_for_later_stays_in_hand(rabbitmq, name, queue):
+    with RabbitBroker(AmqpSettings(url=rabbitmq.url)) as consuming:
+        holding = consuming.queue(name)
+        queue.send_many([Message(body=str(n), tenant="acme") for n in range(3)])
+        received = receive(holding, 3)
+        with pika.BlockingConnection(pika.URLParameters(rabbitmq.url)) as connection:
+            connection.channel().queue_delete(retry_name(name, 30))
+        holding.hand_back_many(received, delays_s=[1, 30, 1])
+        assert [holding.holds(delivery) for delivery in received] == [False, True, False]
+    assert len(receive(queue, 3)) == 3
+
+
 def test_what_is_held_is_not_acknowledged_with_what_came_after_it(rabbitmq, name, queue):
     with RabbitBroker(AmqpSettings(url=rabbitmq.url)) as closing:
         closed = closing.queue(name)

@@ -155,6 +155,7 @@ QUEUE_CALLS = {
     "receive": lambda queue: queue.receive(limit=1, wait_s=0),
     "acknowledge": lambda queue: queue.acknowledge(DELIVERY),
     "hand back": lambda queue: queue.hand_back(DELIVERY),
+    "hand back many": lambda queue: queue.hand_back_many([DELIVERY], delays_s=[1]),
     "bury": lambda queue: queue.bury(DELIVERY, reason="x"),
     "depth": lambda queue: queue.depth(),
 }
