@@ -7,6 +7,7 @@ under `if TYPE_CHECKING:` do not count; imports inside functions do.
 from __future__ import annotations
 
 import ast
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from stacks.errors import PackagingError
@@ -32,16 +33,22 @@ def modules_needed(root: Path, *entries: Path) -> list[Path]:
         if source in found:
             continue
         found.add(source)
-        waiting += [path for name in _imports(_body(source)) for path in _files_of(root, name)]
+        waiting += [path for name in _named_by(source) for path in _files_of(root, name)]
         waiting += _packages_above(root, source)
     return sorted(path for path in found if path.is_relative_to(root) and _is_own(root, path))
 
 
-def _body(source: Path) -> list[ast.stmt]:
+def _named_by(source: Path) -> tuple[str, ...]:
     try:
-        return ast.parse(source.read_bytes(), filename=str(source)).body
+        return _imported(source.read_bytes())
     except SyntaxError as error:
         raise PackagingError(f"{source}, line {error.lineno}: {error.msg}") from error
+
+
+@lru_cache(maxsize=1024)
+def _imported(content: bytes) -> tuple[str, ...]:
+    """What a source of this content may import; packages have most modules in common."""
+    return tuple(_imports(ast.parse(content).body))
 
 
 def _imports(body: list[ast.stmt]) -> Iterator[str]:
