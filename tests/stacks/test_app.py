@@ -150,6 +150,34 @@ def test_the_cdk_runs_from_the_projects_own_environment_and_treats_validation_as
     assert settings["context"]["@aws-cdk/core:validateAgainstDefaultRules"] is True
 
 
+OTHERWISE = {
+    # A function with a role of its own in the fleet's network, to empty a security group that nothing is in.
+    "@aws-cdk/aws-ec2:restrictDefaultSecurityGroup": False,
+    # A stack is tagged too, and so whatever CloudFormation makes for it.
+    "@aws-cdk/core:explicitStackTags": False,
+    # Nobody is told what a deployment consists of.
+    "@aws-cdk/core:enableAdditionalMetadataCollection": False,
+    # What another stack still reads is not removed.
+    "@aws-cdk/core:defaultCrossStackReferences": "strong",
+    # Where it is deployed, and is tested for.
+    "@aws-cdk/core:target-partitions": ["aws"],
+}
+"""Flags of the CDK that are set, and not as the CDK recommends."""
+
+
+def test_every_flag_of_the_cdk_is_as_it_recommends_or_has_a_reason_not_to_be(prod) -> None:
+    manifest = json.loads((prod.folder / "manifest.json").read_bytes())
+    flags = manifest["artifacts"]["aws-cdk-lib/feature-flag-report"]["properties"]["flags"]
+
+    found = {
+        name: flag.get("userValue", flag.get("unconfiguredBehavesLike", {}).get("v2"))
+        for name, flag in flags.items()
+    }
+
+    recommended = {name: flag["recommendedValue"] for name, flag in flags.items()}
+    assert found == recommended | {name: OTHERWISE[name] for name in OTHERWISE if name in found}
+
+
 def test_the_cdks_command_line_is_pinned_and_its_lock_names_no_registry() -> None:
     package = json.loads((PROJECT / "package.json").read_text())
     lock = (PROJECT / "package-lock.json").read_text()
