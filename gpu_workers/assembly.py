@@ -34,6 +34,8 @@ BROKER_AWAY_S: Final = 300.0
 """How long a broker may be away when a worker starts; one that restarts must not end the fleet with it."""
 STACKS_HELD: Final = 8
 """Full stacks of messages that RabbitMQ may have given: waiting, running, and being published."""
+PREFETCH_MAX: Final = 512
+"""No more for a further stack of each model, of those that may wait as well (`ahead.py`)."""
 CHUNK_LINES: Final = 64
 """Lines of a chunk between two looks at who waits: heavy models take long for each."""
 
@@ -109,8 +111,9 @@ def _sessions(settings: WorkerSettings, catalog: Catalog) -> Sessions[ServedMode
 
 def prefetch(catalog: Catalog) -> int:
     """Messages that a broker which pushes may have given at once, of each queue."""
-    largest = max((model.max_batch_size for model in catalog.models.values()), default=1)
-    return STACKS_HELD * largest
+    sizes = [model.max_batch_size for model in catalog.models.values()] or [1]
+    least = STACKS_HELD * max(sizes)
+    return max(least, min(PREFETCH_MAX, least + sum(sizes) - max(sizes)))
 
 
 @contextmanager

@@ -110,6 +110,17 @@ class Backlog:
                 self._groups[name] for name in queues[: queues.index(above) if above else None]
             )
 
+    def kinds(self, queue: str) -> list[tuple[Ready, int]]:
+        """Of each kind that waits on the queue and is stacked, the first job, and how many such are a full stack."""
+        with self._changed:
+            firsts = [
+                group[0] for group in self._groups[queue].values() if group[0].key is not None
+            ]
+            return [
+                (first, max(1, self._sizes.rows_max(first.key, first.rows_max) // first.rows))
+                for first in firsts
+            ]
+
     def wake(self) -> None:
         """End the wait of `next`."""
         with self._changed:

@@ -7,7 +7,6 @@ the inputs of one job at a time are prepared: a transform's `preprocess` is neve
 from __future__ import annotations
 
 import threading
-from collections import deque
 from random import random
 from typing import TYPE_CHECKING, Final
 
@@ -22,13 +21,12 @@ from shared.jobs.work import Lease, Trouble, Work, waves
 from shared.limits import DECODED_BODY_BYTES_MAX, SQS_BATCH_ENTRIES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from gpu_workers.core import Core
     from gpu_workers.hand import Held
+    from gpu_workers.loader import Loaded, Loader
     from shared.queues.protocol import Delivery
-
-    Loaded = list[tuple[Held, bytes]]
 
 ROOM_WAIT_S: Final = 1.0
 CALLS_MAX: Final = 8
@@ -173,16 +171,16 @@ class Intake:
         for work, data in loaded:
             groups.setdefault(work.model, []).append((by_work[work], data))
         for model, members in groups.items():
-            if core.worker.sessions.has(*model):
-                self.prepare(members)
+            if self._loader.takes(model):
+                self._loader.put(model, members)
             else:
-                self._loader.put(members)
+                self.prepare(members)
 
 
 class Receiver:
-    """One queue's thread. `ahead`: how many deliveries of it wait here at most."""
+    """One queue's thread. `ahead`: how many deliveries of it may wait here now."""
 
-    def __init__(self, core: Core, intake: Intake, queue: str, *, ahead: int) -> None:
+    def __init__(self, core: Core, intake: Intake, queue: str, *, ahead: Callable[[], int]) -> None:
         self._core = core
         self._intake = intake
         self._name = queue
@@ -195,18 +193,19 @@ class Receiver:
         while not core.draining.is_set():
             core.outage.wait(core.draining)
             core.gate.wait(ROOM_WAIT_S)
-            room = self._ahead - core.hand.waiting(self._name)
+            ahead = self._ahead()
+            room = ahead - core.hand.waiting(self._name)
             if room <= 0 or not core.gate.is_set():
                 core.hand.wait(ROOM_WAIT_S)
                 continue
             try:
-                self._receive(room)
+                self._receive(room, ahead)
             except QueueUnavailableError:
                 core.draining.wait(1.0 + random())  # noqa: S311  spreads load, guards nothing
             except LanewayError as error:
                 core.worker.reporter.defect(error, None)
 
-    def _receive(self, room: int) -> None:
+    def _receive(self, room: int, ahead: int) -> None:
         core = self._core
         deliveries = list(self._queue.receive(limit=room, wait_s=core.wait_s))
         if not deliveries:
@@ -219,7 +218,7 @@ class Receiver:
             core.backlog.add([Ready(held=item) for item in core.hold(self._name, deliveries)])
         else:
             self._intake.take(
-                self._name, core.fairness.admitted(self._name, deliveries, ahead=self._ahead)
+                self._name, core.fairness.admitted(self._name, deliveries, ahead=ahead)
             )
 
     def _receive_more(self, room: int) -> list[Delivery]:
@@ -234,58 +233,3 @@ class Receiver:
         calls = range(min(CALLS_MAX, room // SQS_BATCH_ENTRIES))
         found = self._core.worker.parallel.map(receive, calls)
         return [delivery for some in found for delivery in some]
-
-
-class Loader:
-    """Loads models beside everything else, with the jobs that wait for them."""
-
-    def __init__(self, core: Core) -> None:
-        self._core = core
-        self._waiting: deque[Loaded] = deque()
-        self._loading: Loaded = []
-        self._changed = threading.Condition()
-
-    def put(self, loaded: Loaded) -> None:
-        """These jobs, all of one model, wait for it."""
-        with self._changed:
-            for item, _ in loaded:
-                item.placed = True
-            self._waiting.append(loaded)
-            self._changed.notify_all()
-
-    def run(self, intake: Intake) -> None:
-        """Until the worker drains; the default versions first, as far as they fit."""
-        core = self._core
-        self._warm_up()
-        core.warm.set()
-        while not core.draining.is_set():
-            with self._changed:
-                if not self._waiting:
-                    self._changed.wait(ROOM_WAIT_S)
-                self._loading = self._waiting.popleft() if self._waiting else []
-            if self._loading:
-                intake.prepare(self._loading)
-
-    def hand_back(self) -> None:
-        """What waits for a model, when the worker drains: nobody waits for a load any more."""
-        with self._changed:
-            waiting = [*self._waiting, self._loading]
-            self._waiting.clear()
-            self._changed.notify_all()
-        self._core.settling.hand_back(
-            [item for loaded in waiting for item, _ in loaded if item.model is None]
-        )
-
-    def _warm_up(self) -> None:
-        """Load what fits before anybody asks; what cannot be loaded says so to whoever asks."""
-        core = self._core
-        sessions = core.worker.sessions
-        for model in core.worker.catalog.models.values():
-            version = model.version(None)
-            if core.draining.is_set() or not sessions.fits(model.name, version.version):
-                continue
-            try:
-                with sessions.use(model.name, version.version):
-                    pass
-            except LanewayError as error:
-                core.worker.reporter.defect(error, None)

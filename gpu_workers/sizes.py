@@ -42,7 +42,7 @@ class _Known:
 
 
 class Sizes:
-    """For each kind of stack (`backlog.Ready.key`) the rows of a run. Not safe to share between threads."""
+    """For each kind of stack (`backlog.Ready.key`) the rows of a run. One thread notes, any may read."""
 
     def __init__(self) -> None:
         self._kinds: OrderedDict[Hashable, _Known] = OrderedDict()

@@ -20,10 +20,12 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from gpu_workers.ahead import Ahead, Kind
 from gpu_workers.core import CHUNKS
 from gpu_workers.device import Device, publish
 from gpu_workers.heartbeat import Heartbeat
-from gpu_workers.intake import Intake, Loader, Receiver
+from gpu_workers.intake import Intake, Receiver
+from gpu_workers.loader import Loader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,9 +37,6 @@ PUBLISHERS: Final = 3
 RESERVE_S: Final = 20.0
 """What a drain keeps of its time to hand back, publish and exit, a fifth of a short one."""
 RESERVE_SHARE: Final = 0.2
-STACKS_AHEAD: Final = 3
-"""Full stacks of each queue that may wait in memory."""
-AHEAD_MAX: Final = 256
 SWITCH_S: Final = 0.0005
 """How long another thread may keep the device's from Python after a run; the default is ten times that."""
 JOIN_S: Final = 5.0
@@ -54,8 +53,9 @@ class GpuWorker:
         self.failure: BaseException | None = None
         """The defect that ended the worker, if one did."""
         self._heartbeat = Heartbeat(core, self.device.lost)
-        self._loader = Loader(core)
-        self._intake = Intake(core, self._loader)
+        self.loader = Loader(core)
+        self._intake = Intake(core, self.loader)
+        self._ahead = Ahead(core.worker.catalog, self._kinds)
         self._answering = threading.Lock()
         self._stop = threading.Event()
         self._changed = threading.Condition()
@@ -102,13 +102,13 @@ class GpuWorker:
     def _run(self) -> None:
         core = self.core
         receivers = [
-            Receiver(core, self._intake, name, ahead=self._ahead(name)) for name in core.queues
+            Receiver(core, self._intake, name, ahead=self._look(name)) for name in core.queues
         ]
         taking = [
             self._start(f"receive-{name}", item.run)
             for name, item in zip(core.queues, receivers, strict=True)
         ]
-        self._start("load", lambda: self._loader.run(self._intake))
+        self._start("load", lambda: self.loader.run(self._intake))
         device = self._start("device", self.device.run)
         publishers = [self._start(f"publish-{n}", self._publish) for n in range(PUBLISHERS)]
         heartbeat = self._start("heartbeat", lambda: self._heartbeat.run(self._stop))
@@ -129,7 +129,7 @@ class GpuWorker:
     def _end(self, taking: list[threading.Thread], device: threading.Thread) -> None:
         """See what is in hand to its end, until the drain's time is over."""
         core = self.core
-        self._loader.hand_back()
+        self.loader.hand_back()
         while any(thread.is_alive() for thread in (*taking, device)):
             with self._changed:
                 left_s = self.device.limit_s - time.monotonic()
@@ -149,13 +149,25 @@ class GpuWorker:
             publish(self.core, done, self._answering)
             del done  # it holds the model while nothing else comes
 
-    def _ahead(self, name: str) -> int:
-        if name == CHUNKS:
-            return 1
-        largest = max(
-            (model.max_batch_size for model in self.core.worker.catalog.models.values()), default=1
-        )
-        return min(AHEAD_MAX, STACKS_AHEAD * largest)
+    def _look(self, queue: str) -> Callable[[], int]:
+        """How many deliveries of a queue may wait here."""
+        return (lambda: 1) if queue == CHUNKS else (lambda: self._ahead.of(queue))
+
+    def _kinds(self, queue: str) -> list[Kind]:
+        """What waits to run together, in the backlog, and for a model whatever its queue."""
+        core = self.core
+        ready = [
+            Kind(jobs, core.paces.expect_s(first.held.work.model))
+            for first, jobs in core.backlog.kinds(queue)
+            if first.held.work is not None
+        ]
+        waiting = [
+            Kind(
+                core.worker.catalog.model(name).max_batch_size, core.paces.expect_s((name, version))
+            )
+            for name, version in self.loader.models()
+        ]
+        return ready + waiting
 
     def _start(self, name: str, target: Callable[[], None]) -> threading.Thread:
         def guarded() -> None:

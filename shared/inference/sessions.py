@@ -127,6 +127,26 @@ class Sessions(Generic[T]):
         with self._lock:
             return self._size_bytes() + self._estimate_bytes(name, version) <= self._budget_bytes
 
+    def in_the_way(self, name: str, version: str) -> list[tuple[str, str]]:
+        """Models in use that keep this one from fitting, least recently used first; none: it can be loaded.
+
+        Not more of them than would have to go.
+        """
+        key = (name, version)
+        with self._lock:
+            if key in self._leases:
+                return []
+            free_bytes = self._budget_bytes - self._estimate_bytes(*key)
+            used = {one: lease for one, lease in self._leases.items() if lease.users}
+            over_bytes = sum(lease.model.size_bytes for lease in used.values()) - free_bytes
+            found = []
+            for one in sorted(used, key=lambda one: used[one].last_use):
+                if over_bytes <= 0:
+                    break
+                found.append(one)
+                over_bytes -= used[one].model.size_bytes
+            return found
+
     def drop(self, name: str, version: str) -> None:
         """Forget the model, in use or not: its memory goes with its last user, the next one loads it anew."""
         with self._lock:

@@ -14,6 +14,8 @@ from gpu_workers.health import answering
 from gpu_workers.intake import Intake
 from shared.errors import StoreUnavailableError
 from shared.inference.batching import Stacker
+from shared.inference.loading import load_model
+from shared.inference.sessions import Sessions
 from shared.jobs.messages import reference
 from shared.jobs.submission import Submission
 from shared.queues.memory import MemoryQueue
@@ -139,6 +141,64 @@ def test_other_models_run_while_one_is_loaded(tmp_path):
         desk.wait_ended(late)
         assert worker.ready()
         assert desk.check_settled([*keys, *late]) == {"succeeded": 5}
+
+
+def test_jobs_of_many_models_on_one_queue_run_in_full_stacks(tmp_path):
+    models = [f"more-{number}" for number in range(12)]
+    desk = WorkerDesk(write_heavy_models(tmp_path / "models", more=len(models)), lease_s=1.5)
+    with desk.running() as worker:
+        wait_for(worker.ready)
+        blocker = busy(desk, worker)
+        keys = [desk.submit(model=model) for _ in range(8) for model in models]
+        wait_for(lambda: worker.core.hand.claimed() == 1 + len(keys))
+        free(desk, blocker)
+        desk.wait_ended(keys)
+        assert stacked(desk, keys) == [8] * len(keys)
+
+
+def test_models_that_jobs_hold_stay_within_the_devices_memory(desk):
+    sizes, budget_bytes = [], desk.catalog.find("loop", None)[1].size_bytes
+    keys = [desk.submit(model=model) for _ in range(12) for model in ("scale", "single")]
+    keys += [desk.loop(1) for _ in range(3)]
+    with desk.running(desk.make(sessions=counted(desk, sizes, budget_bytes))):
+        desk.wait_ended(keys)
+        assert desk.check_settled(keys) == {"succeeded": 27}
+    assert sizes
+    assert max(sizes) <= budget_bytes
+
+
+def test_a_model_that_there_is_no_room_for_is_loaded_before_further_jobs_of_those_in_its_way(desk):
+    sizes, budget_bytes = [], desk.catalog.find("loop", None)[1].size_bytes
+    worker = desk.make(sessions=counted(desk, sizes, budget_bytes))
+    with desk.running(worker):
+        wait_for(worker.ready)
+        with worker.core.worker.sessions.use(
+            "scale", "1"
+        ):  # as a job does that waits for the device
+            wanted = desk.loop(1)
+            wait_for(lambda: worker.loader.takes(("scale", "1")))
+            later = desk.submit()
+            wait_for(lambda: ("scale", "1") in worker.loader.models())
+        desk.wait_ended([wanted, later])
+    assert desk.row(wanted).finished_at < desk.row(later).finished_at
+    assert max(sizes) <= budget_bytes
+
+
+def counted(desk, sizes, budget_bytes):
+    """Sessions that count models by their files; `sizes`: of all that are loaded, after each load."""
+
+    def load(name, version):
+        model, spec = desk.catalog.find(name, version)
+        served = load_model(desk.models.parent, model, spec, resident=lambda: 0)
+        sizes.append(sessions.size_bytes + served.size_bytes)
+        return served
+
+    sessions = Sessions(
+        load,
+        budget_bytes=budget_bytes,
+        estimate_bytes=lambda name, version: desk.catalog.find(name, version)[1].size_bytes,
+    )
+    return sessions
 
 
 def test_a_drain_does_not_wait_for_a_model_that_is_being_loaded(tmp_path):

@@ -109,6 +109,16 @@ def test_a_model_in_use_is_not_evicted(sessions, loader):
     assert loader.loads.count("a") == 1
 
 
+def test_models_in_use_are_in_the_way_of_one_that_does_not_fit_beside_them(sessions):
+    with sessions.use("a", "1"), sessions.use("b", "1"), sessions.use("c", "1"):
+        assert sessions.in_the_way("a", "1") == []
+        assert sessions.in_the_way("d", "1") == [("a", "1")]
+        sessions.use("a", "1").__exit__()
+        assert sessions.in_the_way("d", "1") == [("b", "1")]
+    with sessions.use("a", "1"), sessions.use("b", "1"):
+        assert sessions.in_the_way("d", "1") == []
+
+
 def test_a_model_is_given_back_when_its_user_fails(sessions):
     with pytest.raises(RuntimeError), sessions.use("a", "1"):
         raise RuntimeError
