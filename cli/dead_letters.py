@@ -55,7 +55,6 @@ DELETABLE: Final[frozenset[State]] = frozenset(
 """What `delete` removes: nothing more can come of these. (Of `failed`, those without an input.)"""
 HELD_S: Final = 600
 """For so long a message that was looked at is not seen again."""
-_WAIT_S: Final = 1.0
 _PAGE: Final = 10
 
 
@@ -83,7 +82,8 @@ def letters(
     seen: dict[str, Delivery] = {}
     try:
         while len(seen) < limit:
-            found = place.queue.receive(limit=min(_PAGE, limit - len(seen)), wait_s=_WAIT_S)
+            asked = min(_PAGE, limit - len(seen))
+            found = place.queue.receive(limit=asked, wait_s=place.wait_s)
             if not found:
                 return
             for delivery in found:

@@ -40,6 +40,8 @@ class DeadLetters:
     name: str
     queue: Queue
     source: Queue
+    wait_s: float = 1.0
+    """For so long a message is waited for before the queue is taken to be empty; SQS may be late with one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

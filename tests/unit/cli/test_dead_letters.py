@@ -34,7 +34,7 @@ class Desk:
         self.dead = MemoryQueue(clock=self.clock)
         self.source = MemoryQueue(clock=self.clock, dead_letters=self.dead)
         self.place = DeadLetters(
-            pool=pool, kind=kind, name="q-dlq", queue=self.dead, source=self.source
+            pool=pool, kind=kind, name="q-dlq", queue=self.dead, source=self.source, wait_s=0
         )
         self.stage = StageJobs(
             tenant="default",
