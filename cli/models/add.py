@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from cli.models import manifest as manifests
 from cli.models.declaration import model_toml
-from cli.models.folders import MODEL_TOML
+from cli.models.folders import MODEL_TOML, inspection_limits
 from cli.models.forms import record_form
 from cli.output import CommandError
 from shared.inference.findings import ModelRefusedError
@@ -70,7 +70,8 @@ def add(
     spec = None if is_new else read_model_spec(folder / MODEL_TOML)
     pad = spec.batching.pad if spec else {}
     try:
-        inspection = inspect_in_sandbox(file, pad=pad)
+        limits = inspection_limits(repository, spec.pool if spec else pool)
+        inspection = inspect_in_sandbox(file, limits=limits, pad=pad)
     except ModelRefusedError as error:
         raise CommandError(f"{file.name} cannot be served: {error}") from error
     repository.mkdir(parents=True, exist_ok=True)

@@ -6,10 +6,13 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from cli.output import CommandError
+from shared.repository import RepositoryError, read_pools
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from shared.inference.admission_limits import AdmissionLimits
 
 MODEL_TOML = "model.toml"
 
@@ -26,6 +29,16 @@ def model_folders(repository: Path, names: Sequence[str] = ()) -> list[Path]:
         has = ", ".join(found) or "no model"
         raise CommandError(f"{repository} has no model {unknown[0]!r}; it has {has}")
     return [found[name] for name in names or found]
+
+
+def inspection_limits(repository: Path, pool: str) -> AdmissionLimits:
+    """What the pool gives a model, and all there is where it declares nothing or cannot be read."""
+    from shared.inference.admission_limits import widest_limits
+
+    try:
+        return widest_limits(read_pools(repository).get(pool))
+    except RepositoryError:
+        return widest_limits()
 
 
 def sha256_of(path: Path) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cli.models import manifest as manifests
-from cli.models.folders import MODEL_TOML, model_folders
+from cli.models.folders import MODEL_TOML, inspection_limits, model_folders
 from cli.models.forms import is_measured, record_form
 from cli.models.requirements import lock_requirements
 from cli.output import CommandError
@@ -57,7 +57,7 @@ def _lock_version(folder: Path, spec: ModelSpec, *, measure: bool) -> Locked:
         or _fillers(before) != pad
         or not manifests.describes(before, folder)
     ):
-        manifests.write(folder, _inspected(folder, lineage, pad))
+        manifests.write(folder, _inspected(folder, lineage, spec))
         record_form(folder, spec)
         return Locked(path, "inspected anew")
     state = "unchanged"
@@ -81,12 +81,13 @@ def _fillers(manifest: Manifest) -> Mapping[str, float]:
     return padding.fillers if padding else {}
 
 
-def _inspected(folder: Path, lineage: Lineage, pad: Mapping[str, float]) -> Manifest:
+def _inspected(folder: Path, lineage: Lineage, spec: ModelSpec) -> Manifest:
     from shared.inference.findings import ModelRefusedError
     from shared.inference.sandbox import inspect_in_sandbox
 
+    pad, limits = spec.batching.pad, inspection_limits(folder.parents[1], spec.pool)
     try:
-        inspection = inspect_in_sandbox(folder / MODEL_FILE, pad=pad)
+        inspection = inspect_in_sandbox(folder / MODEL_FILE, limits=limits, pad=pad)
     except ModelRefusedError as error:
         raise CommandError(f"{folder / MODEL_FILE} cannot be served: {error}") from error
     return manifests.build(

@@ -30,6 +30,8 @@ TOOLS_BYTES: Final = 256 * MIB
 """What Python, numpy, onnx and onnxruntime hold in the process that looks, beside the model."""
 MACHINE_SHARE: Final = 0.75
 """Of the memory of the machine that looks: it has other things to do."""
+BESIDE_RUN_S: Final = 5.0
+"""Of the whole look, besides one run: a model of a few MB takes less than one for reading, loading and measuring."""
 MACHINE_FILES_BYTES: Final = 8 << 30
 """Of a model for a machine rather than a function."""
 
@@ -38,7 +40,8 @@ MACHINE_FILES_BYTES: Final = 8 << 30
 class AdmissionLimits:
     """For one model version.
 
-    Seconds are of CPU time but for `wall_s`, so that a busy machine refuses nothing.
+    Seconds are of CPU time, so that a busy machine refuses nothing, but for `wall_s`. Each 50 MB of files
+    lengthen reading, loading and the whole by a second.
     """
 
     memory_bytes: int
@@ -50,11 +53,12 @@ class AdmissionLimits:
     run_s: float
     """One run of one row, or of one golden request."""
     depth_max: int = DEPTH_MAX
+    total_s: float
+    """All steps together, from the process's start; also by the clock, but for time that it waited for a CPU."""
     scan_s: float = 5.0
     load_s: float = 5.0
-    """Besides a second for each 50 MB of its files; for scanning too."""
     wall_s: float = 300.0
-    """The whole look, by the clock."""
+    """All steps together, by the clock, whatever the process waited for."""
 
     def to_json(self) -> dict[str, Any]:
         """Itself as JSON values: also what a kept result is valid for."""
@@ -72,6 +76,7 @@ def limits_of(pool: PoolSpec, *, compute: str) -> AdmissionLimits:
         files_bytes=declared.files_mib * MIB if declared.files_mib else files,
         nodes_max=declared.nodes_max,
         run_s=declared.run_s,
+        total_s=declared.run_s + BESIDE_RUN_S,
     )
 
 
@@ -80,8 +85,8 @@ def machine_bytes() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def widest_limits() -> AdmissionLimits:
-    """For a file of which nobody has said yet where it will run."""
+def widest_limits(pool: PoolSpec | None = None) -> AdmissionLimits:
+    """For a file of which nobody has said yet whether it will run on a gpu; of a pool's, what it declares."""
     from shared.schema.spec import PoolSpec  # noqa: PLC0415  the process that looks has no need of it
 
-    return limits_of(PoolSpec(), compute="gpu")
+    return limits_of(pool or PoolSpec(), compute="gpu")

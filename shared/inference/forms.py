@@ -15,8 +15,8 @@ import numpy as np
 from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 
 from shared.catalog import SessionSpec
+from shared.inference.budget import BYTES_A_SECOND
 from shared.inference.findings import Compared, ModelRefusedError, Started
-from shared.inference.inspect import BYTES_A_SECOND
 from shared.inference.memory import resident_bytes
 from shared.inference.running import declared
 from shared.inference.runtime_words import reason
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shared.inference.admission_limits import AdmissionLimits
-    from shared.inference.inspect import Steps
+    from shared.inference.budget import Steps
     from shared.schema.spec import FormOptimization
 
 WEIGHTS_BYTES_MIN: Final = 1024
@@ -86,7 +86,7 @@ def make_form(
         steps("loading its form", load_s)
         options.graph_optimization_level = OPTIMIZATION_LEVELS[optimization]
         form = ModelSession(found, _open(target / FORM_FILE, options), fed_by_caller=False)
-        steps("comparing its form", 0)
+        steps("comparing its form")
         compared[optimization] = _compare(plain, form, run_s=limits.wall_s, timed=only is None)
     return compared
 

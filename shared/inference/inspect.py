@@ -5,7 +5,6 @@ Refuses, with the reason and the way out, what the protocol cannot carry or a fu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +13,7 @@ from onnxruntime import InferenceSession
 
 from shared.catalog import ModelVersion, SessionSpec, TensorSpec
 from shared.inference.admission_limits import AdmissionLimits, widest_limits
+from shared.inference.budget import untimed
 from shared.inference.findings import ModelInspection, ModelRefusedError, PaddingTrial, Trial
 from shared.inference.graph_scan import GraphScan, scan
 from shared.inference.padding import Padding, PaddingRefusedError
@@ -26,19 +26,12 @@ from shared.schema.datatypes import BY_ONNX_TYPE
 from shared.schema.padding import padding_fault
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from shared.inference.budget import Steps
+
 __all__ = ["ModelInspection", "ModelRefusedError", "inspect_model"]
-
-BYTES_A_SECOND: Final = 50_000_000
-"""Of a model's files, read and loaded on a slow machine."""
-Steps = Callable[[str, float], object]
-"""Told what begins, and how many seconds of CPU time it may take; 0: any."""
-
-
-def untimed(_step: str, _cpu_s: float) -> None:
-    """Nobody looks at the time."""
-
 
 DEFAULT_SESSION: Final = SessionSpec(
     intra_op_threads=None, inter_op_threads=1, optimization="all", memory_arena=True
@@ -55,14 +48,15 @@ def inspect_model(
 ) -> ModelInspection:
     """Read, load and run the ONNX file at `path`. Raises ModelRefusedError.
 
-    `pad`: fillers by input, where the model declares them. `steps`: told before each, and how much
-    CPU time it may take. In a process with limits: see `sandbox`.
+    `pad`: fillers by input, where the model declares them. `steps`: told before each. In a process with
+    limits: see `sandbox`.
     """
     limits = limits or widest_limits()
-    size_s = path.stat().st_size / BYTES_A_SECOND if path.is_file() else 0.0
-    steps("reading the graph", limits.scan_s + size_s)
+    graph_bytes = path.stat().st_size if path.is_file() else 0
+    steps("reading the graph", limits.scan_s, size_bytes=graph_bytes)
     found = scan(path, limits)
-    steps("loading", limits.load_s + size_s)
+    outside = sum((path.parent / name).stat().st_size for name in found.external_files)
+    steps("loading", limits.load_s, size_bytes=graph_bytes + outside)
     session = _load(path, found, threads=threads)
     inputs = _signature(session.get_inputs(), "input", found)
     outputs = _signature(session.get_outputs(), "output", found)
@@ -81,7 +75,7 @@ def inspect_model(
         producer=found.producer,
         files=(path.name, *found.external_files),
         trial=trial,
-        padding=_padded(served.version, ranked, session, trial, pad) if pad else None,
+        padding=_padded(served.version, ranked, session, trial, pad, steps=steps) if pad else None,
     )
 
 
@@ -91,6 +85,8 @@ def _padded(
     session: InferenceSession,
     trial: Trial,
     pad: Mapping[str, float],
+    *,
+    steps: Steps,
 ) -> PaddingTrial:
     """What padding does, for a model that may be stacked at all. Raises ModelRefusedError."""
     fault = padding_fault(pad, version.graph_inputs)
@@ -103,7 +99,7 @@ def _padded(
         raise ModelRefusedError(f"batching.pad: {error}") from error
     if not trial.row_independent:
         return PaddingTrial(None, f"it is not stacked: {trial.reason}")
-    return try_padding(served, padding)
+    return try_padding(served, padding, steps=steps)
 
 
 def _load(path: Path, found: GraphScan, *, threads: int) -> InferenceSession:

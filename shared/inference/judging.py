@@ -14,7 +14,6 @@ from shared.errors import LanewayError, ModelDigestError
 from shared.inference.findings import GoldenFileError, ModelRefusedError
 from shared.inference.golden import GOLDEN_FILE, Case, differences, read_cases
 from shared.inference.graph_scan import scan
-from shared.inference.inspect import BYTES_A_SECOND
 from shared.inference.padding import Padding, PaddingRefusedError
 from shared.inference.running import answer, load
 from shared.inference.trial import run_once
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shared.inference.admission_limits import AdmissionLimits
-    from shared.inference.inspect import Steps
+    from shared.inference.budget import Steps
     from shared.inference.pipeline import ServedModel
     from shared.repository import ModelEntry
 
@@ -38,8 +37,8 @@ def judge(folder: Path, version: str, limits: AdmissionLimits, steps: Steps) -> 
     try:
         entry = read_model(folder / "model.toml")
         _check_graph(entry, version, limits, steps)
-        size_s = sum(file.size_bytes for file in entry.manifests[version].files) / BYTES_A_SECOND
-        steps("loading", limits.load_s + size_s)
+        size_bytes = sum(file.size_bytes for file in entry.manifests[version].files)
+        steps("loading", limits.load_s, size_bytes=size_bytes)
         served = load(entry, version)
         _check_padding(served)
         return _check_answers(entry, served, limits, steps)
@@ -55,7 +54,7 @@ def _check_graph(entry: ModelEntry, version: str, limits: AdmissionLimits, steps
     """The graph is one that may be served, and reads no file that the manifest does not lock."""
     path = entry.folder / version / MODEL_FILE
     locked = {file.path: file.size_bytes for file in entry.manifests[version].files}
-    steps("reading the graph", limits.scan_s + sum(locked.values()) / BYTES_A_SECOND)
+    steps("reading the graph", limits.scan_s, size_bytes=sum(locked.values()))
     found = scan(path, limits)
     unlocked = [file for file in found.external_files if file not in locked]
     if unlocked:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from shared.errors import LanewayError
+from shared.inference.budget import untimed
 from shared.inference.datatypes import ARRAY_TYPES
 from shared.inference.findings import PaddingTrial
 from shared.inference.finite import FLOATS
@@ -26,40 +27,72 @@ from shared.inference.trial import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from shared.catalog import TensorSpec
+    from shared.inference.budget import Steps
     from shared.inference.padding import Padding
     from shared.inference.session import ModelSession
     from shared.inference.trial import Recipe
 
     Feeds = dict[str, NDArray[Any]]
 
+MEASURING: Final = "measuring what padding does"
+TOO_LONG: Final = (
+    "a row takes too long to measure it padded too; raise run_s in [<pool>.admission] of pools.toml to have "
+    "that measured"
+)
+ROWS_BEFORE: Final = 12
+"""Whose time is taken by finding lengths that run; some are of twice the length."""
 STACKS: Final = (2, 3, 8, 16)
 """Requests that run together."""
 
 
-def try_padding(served: ModelSession, padding: Padding, *, seed: int = 0) -> PaddingTrial:
-    """Measure what the fillers of `served.version.pad` do to answers; never raises for what it finds."""
+def try_padding(
+    served: ModelSession, padding: Padding, *, seed: int = 0, steps: Steps = untimed
+) -> PaddingTrial:
+    """Measure what the fillers of `served.version.pad` do to answers; never raises for what it finds.
+
+    `steps`: says how much CPU time is left; a stack for which that is not enough is not run.
+    """
     rng = np.random.default_rng(seed)
-    try:
-        recipe, _, failure = find_recipe(served, served.symbols, rng)
-    except LanewayError as error:
-        return PaddingTrial(None, f"it did not run with random inputs ({why(error)})")
+    began_s = time.process_time()
+    recipe, failure = _recipe(served, rng)
     if recipe is None:
         return PaddingTrial(None, f"it did not run with random inputs ({failure})")
+    if steps(MEASURING) < ROWS_BEFORE * (time.process_time() - began_s):
+        return PaddingTrial(None, TOO_LONG)
     sampler = _Sampler(served, padding, recipe, rng)
     lengths = [length for length in _lengths(recipe.open_size) if sampler.runs(length)]
     if len(lengths) < 2:  # noqa: PLR2004  two requests that differ
         return PaddingTrial(None, f"it ran with one length only, {lengths or recipe.open_size}")
+    tried_s = time.process_time() - began_s
+    return _of_stacks(sampler, lengths, lambda count: steps(MEASURING) >= count * tried_s)
+
+
+def _recipe(served: ModelSession, rng: np.random.Generator) -> tuple[Recipe | None, str]:
+    """With which one row runs, or why none does."""
+    try:
+        recipe, _, failure = find_recipe(served, served.symbols, rng)
+    except LanewayError as error:
+        return None, why(error)
+    return recipe, failure
+
+
+def _of_stacks(
+    sampler: _Sampler, lengths: Sequence[int], fits: Callable[[int], bool]
+) -> PaddingTrial:
+    """`fits`: whether there is time for a stack of so many requests."""
     worst = 0.0
     ends_s = time.monotonic() + MEASURE_S
     for count in STACKS:
+        if not fits(count):
+            return PaddingTrial(worst, "") if count > STACKS[0] else PaddingTrial(None, TOO_LONG)
         requests = [sampler.request(lengths, place) for place in range(count)]
         try:
-            worst = max(worst, _differ(served, padding, requests))
+            worst = max(worst, _differ(sampler.served, sampler.padding, requests))
         except LanewayError as error:
             return PaddingTrial(None, f"{count} padded requests did not run ({why(error)})")
         if worst > TOLERANCE_MAX:
@@ -85,26 +118,26 @@ class _Sampler:
     def __init__(
         self, served: ModelSession, padding: Padding, recipe: Recipe, rng: np.random.Generator
     ) -> None:
-        self._served = served
-        self._padding = padding
+        self.served = served
+        self.padding = padding
         self._recipe = recipe
         self._rng = rng
 
     def runs(self, length: int) -> bool:
         """Whether the model takes requests of this length."""
         try:
-            run_trial(self._served, self.request([length], 0))
+            run_trial(self.served, self.request([length], 0))
         except LanewayError:
             return False
         return True
 
     def request(self, lengths: Sequence[int], place: int) -> Feeds:
         """The request at this place of a stack: one row or two, each dimension of another length."""
-        version = self._served.version
-        sizes = [lengths[(place + axis) % len(lengths)] for axis in range(self._padding.count)]
+        version = self.served.version
+        sizes = [lengths[(place + axis) % len(lengths)] for axis in range(self.padding.count)]
         feeds = random_inputs(
-            self._padding.resized(version.graph_inputs, sizes),
-            self._served.symbols,
+            self.padding.resized(version.graph_inputs, sizes),
+            self.served.symbols,
             self._recipe,
             rows=1 + place % 2,
             rng=self._rng,

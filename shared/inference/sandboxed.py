@@ -10,10 +10,12 @@ import json
 import os
 import sys
 from dataclasses import asdict
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shared.inference.admission_limits import AdmissionLimits
+from shared.inference.budget import Budget
 from shared.inference.findings import ModelRefusedError
 from shared.inference.isolation import (
     WRITTEN_BYTES_MAX,
@@ -23,7 +25,9 @@ from shared.inference.isolation import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+
+    from shared.inference.budget import Steps
 
 
 def main() -> None:
@@ -35,17 +39,15 @@ def main() -> None:
     def write(line: Mapping[str, Any]) -> None:
         os.write(answers, json.dumps(line).encode() + b"\n")
 
-    def begin(step: str, cpu_s: float) -> None:
-        write({"step": step, "cpu_s": cpu_s})
-        begin_timer(cpu_s)
-
     limits = AdmissionLimits(**question["limits"])
+    begin = Budget(limits.total_s, begin_timer=begin_timer, tell=write)
     try:
         isolate(
             memory_bytes=limits.memory_bytes,
-            cpu_s=round(limits.wall_s),
+            cpu_s=ceil(limits.wall_s),
             written_bytes=question.get("written_bytes", WRITTEN_BYTES_MAX),
         )
+        begin("starting")
         write({"found": _look(question, limits, begin)})
     except (ModelRefusedError, IsolationError) as error:
         write({"refused": str(error)})
@@ -58,9 +60,7 @@ def main() -> None:
     os._exit(0)  # a session's native threads may not end
 
 
-def _look(
-    question: Mapping[str, Any], limits: AdmissionLimits, begin: Callable[[str, float], None]
-) -> dict[str, Any]:
+def _look(question: Mapping[str, Any], limits: AdmissionLimits, begin: Steps) -> dict[str, Any]:
     """Numpy and onnxruntime come under the limits: they are imported here."""
     if question["task"] == "judge":
         from shared.inference.judging import judge  # noqa: PLC0415  as above
@@ -75,9 +75,7 @@ def _look(
     return inspect_model(path, pad=pad, limits=limits, steps=begin).to_json()
 
 
-def _of_form(
-    question: Mapping[str, Any], limits: AdmissionLimits, begin: Callable[[str, float], None]
-) -> dict[str, Any]:
+def _of_form(question: Mapping[str, Any], limits: AdmissionLimits, begin: Steps) -> dict[str, Any]:
     from shared.inference.forms import make_form, measure_start  # noqa: PLC0415  as above
 
     if question["task"] == "measure start":

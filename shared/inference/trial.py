@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from shared.errors import DeadlineExceededError, LanewayError, ModelLimitError
+from shared.inference.budget import untimed
 from shared.inference.datatypes import ARRAY_TYPES
 from shared.inference.findings import ModelRefusedError, Trial
 from shared.inference.finite import FLOATS
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
     from shared.catalog import TensorSpec
+    from shared.inference.budget import Steps
     from shared.inference.session import ModelSession
 
     Feeds = dict[str, NDArray[Any]]
@@ -38,6 +40,11 @@ INTEGERS_BELOW: Final = (100, 2, 1)
 RUN_S: Final = 20.0
 MEASURE_S: Final = 60.0
 """Larger batches are left out once measuring has taken this long."""
+TIMED_RUNS: Final = 3
+RUNS_A_ROW: Final = 2
+"""Stacked and alone."""
+ROWS_BESIDE: Final = 2
+"""Whose time is kept back: what comes after the batches."""
 BATCH_CPU_ROWS: Final = 8
 """CPU time of a batch that is run stacked and row by row: so many times that of its rows, and that of any run."""
 
@@ -73,12 +80,12 @@ def try_model(
     seed: int = 0,
     run_s: float | None = None,
     run_cpu_s: float = 0.0,
-    steps: Callable[[str, float], object] = lambda _step, _cpu_s: None,
+    steps: Steps = untimed,
 ) -> Trial:
     """Run the model and measure whether its rows are independent.
 
-    `run_s`: see `run_once`. `steps`: told before each batch, and how much CPU time it may take; 0: any.
-    `run_cpu_s`: what any run may take.
+    `run_s`: see `run_once`. `steps`: told before each batch; one for which not enough time is left is not
+    run. `run_cpu_s`: what any run may take.
     Raises ModelRefusedError for a model that cannot answer one row here.
     """
     rng = np.random.default_rng(seed)
@@ -87,7 +94,7 @@ def try_model(
     began_s = time.process_time()
     recipe, results, failure = run_once(served, rng, run_s=run_s)
     row_s = time.process_time() - began_s
-    steps("measuring", 0)
+    steps("measuring")
     if recipe is None:
         return Trial(
             ran=False,
@@ -103,14 +110,17 @@ def try_model(
             symbols,
             recipe,
             rng,
+            row_s=row_s,
             begin=lambda rows: steps(
                 f"running {rows} rows", run_cpu_s + BATCH_CPU_ROWS * rows * row_s
             ),
         )
-        steps("measuring", 0)
+    run_ms = row_s * 1000
+    if steps("measuring") > TIMED_RUNS * row_s:
+        run_ms = _time_ms(served, random_inputs(inputs, symbols, recipe, rows=1, rng=rng))
     return Trial(
         ran=True,
-        run_ms=_time_ms(served, random_inputs(inputs, symbols, recipe, rows=1, rng=rng)),
+        run_ms=run_ms,
         row_independent=not reason,
         tolerance=tolerance,
         reason=reason,
@@ -220,17 +230,24 @@ def _measure(
     recipe: Recipe,
     rng: np.random.Generator,
     *,
-    begin: Callable[[int], object],
+    row_s: float,
+    begin: Callable[[int], float],
 ) -> tuple[float | None, str]:
     """The largest relative difference over all batches, and why the model is not stacked or "".
 
-    `begin`: told of each batch's rows before it is run.
+    `begin`: told of each batch's rows before it is run; the CPU time that is left. `row_s`: of one row.
     """
     worst = 0.0
     ends_s = time.monotonic() + MEASURE_S
     for rows in BATCHES:
         feeds = random_inputs(served.version.graph_inputs, symbols, recipe, rows=rows, rng=rng)
-        begin(rows)
+        if begin(rows) < RUNS_A_ROW * (rows + ROWS_BESIDE) * row_s:
+            if rows > BATCHES[0]:
+                break
+            return None, (
+                f"a row takes {row_s:.2g} s of CPU time, too long to measure it in a batch too; raise run_s "
+                "in [<pool>.admission] of pools.toml to have that measured"
+            )
         try:
             stacked = run_trial(served, feeds)
             alone = [
@@ -290,7 +307,7 @@ def run_trial(served: ModelSession, feeds: Feeds, run_s: float | None = None) ->
 
 def _time_ms(served: ModelSession, feeds: Feeds) -> float:
     times_s = []
-    for _ in range(3):
+    for _ in range(TIMED_RUNS):
         started_s = time.perf_counter()
         run_trial(served, feeds)
         times_s.append(time.perf_counter() - started_s)
