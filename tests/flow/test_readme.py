@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -70,12 +71,11 @@ def test_the_users_test_passes_in_a_plain_pytest(tmp_path):
     conftest, test = (block for block in blocks("python") if block.startswith("# "))
     (tmp_path / "conftest.py").write_text(conftest)
     (tmp_path / "test_breast_cancer.py").write_text(test)
-    (tmp_path / "pytest.ini").write_text(
-        "[pytest]\nasyncio_default_fixture_loop_scope = function\n"
-    )
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-c", tmp_path / "pytest.ini", tmp_path],
         cwd=PROJECT,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         timeout=120,
