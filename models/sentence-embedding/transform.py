@@ -50,7 +50,7 @@ def preprocess(inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     rows = [token_ids(_decode(text, index)) for index, text in enumerate(texts)]
     width = max(map(len, rows), default=2)
     shape = (len(rows), width)
-    mask = _ONES
+    mask: bytes | array[int] = _ONES
     if any(len(row) < width for row in rows):
         mask = _flat([[1] * len(row) + [0] * (width - len(row)) for row in rows])
         rows = [row + [PAD] * (width - len(row)) for row in rows]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from array import array as strict_array
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import numpy as np
 from numpy import ndarray
@@ -24,7 +24,7 @@ from shared.inference.layout import flatten, objects, raw_shape, split_elements
 from shared.limits import BYTES_ELEMENT_BYTES, TENSOR_BYTES_MAX, TENSOR_ELEMENTS_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -35,6 +35,7 @@ SHAPES_KEPT: Final = 64
 """Shapes that were checked once and are not checked again; callers use few."""
 SUMMED_MAX: Final = 64
 """Up to so many elements, adding them up is the fastest way to find NaN or an infinity."""
+_WORDS: Final = {"BOOL": bool, "BYTES": str}
 
 
 class InputCodec:
@@ -52,6 +53,7 @@ class InputCodec:
         "counts",
         "datatype",
         "name",
+        "plain",
         "spec",
     )
 
@@ -82,6 +84,11 @@ class InputCodec:
         self._elements_max = min(TENSOR_ELEMENTS_MAX, TENSOR_BYTES_MAX // item_bytes)
         self.counts: dict[tuple[int, ...], int] = {}
         """Elements of shapes that were checked against the signature."""
+        self.plain: Callable[[list[Any], Sequence[int], int], NDArray[Any] | None] = (
+            self._words if self._typecode is None else self._numbers
+        )
+        """The array of a flat list of JSON values, its shape and their number, at least one; None where one of
+        them is odd."""
 
     def decode(self, tensor: InputTensor, part: memoryview | None, index: int) -> NDArray[Any]:
         """The array of input number `index`, in its shape, from `part` where it came binary.
@@ -109,10 +116,12 @@ class InputCodec:
             refusals.wrong_count(self.spec.name, index, shape, count, len(data))
         if not count:
             return np.empty(shape, self._kind.dtype)
+        result = self.plain(data, shape, count)
+        if result is not None:
+            return result
         if self._typecode is None:
-            return self._from_words(data, shape, index)
-        result = self.numbers(data, shape, count)
-        return self._from_odd_numbers(data, shape, index) if result is None else result
+            self._refuse_words(data, index)
+        return self._from_odd_numbers(data, shape, index)
 
     def _count(self, shape: Sequence[int], index: int) -> int:
         """Elements of `shape`, checked against the signature; exact, since Python's integers are."""
@@ -138,8 +147,7 @@ class InputCodec:
             return [data]
         return flatten(data, shape, name=self.spec.name, index=index) if data else data
 
-    def numbers(self, flat: list[Any], shape: Sequence[int], count: int) -> NDArray[Any] | None:
-        """`flat`, `count` JSON values, at least one, as the array; None where one of them is odd."""
+    def _numbers(self, flat: list[Any], shape: Sequence[int], count: int) -> NDArray[Any] | None:
         try:
             numbers = strict_array(self._typecode, flat)  # type: ignore[arg-type]  # None was told apart
         except (TypeError, OverflowError):
@@ -154,7 +162,7 @@ class InputCodec:
         return result
 
     def _from_odd_numbers(self, flat: list[Any], shape: Sequence[int], index: int) -> NDArray[Any]:
-        """What `numbers` gave None for: refused, unless it is NaN or an infinity that the model takes."""
+        """What `plain` gave None for: refused, unless it is NaN or an infinity that the model takes."""
         try:
             numbers = strict_array(self._typecode, flat)  # type: ignore[arg-type]  # None was told apart
         except (TypeError, OverflowError):
@@ -165,8 +173,20 @@ class InputCodec:
         self._refuse_non_finite(result, index, flat)
         return result
 
-    def _from_words(self, flat: list[Any], shape: Sequence[int], index: int) -> NDArray[Any]:
-        """BOOL and BYTES, whose JSON is not numbers; FP16 and BF16, which have no JSON form."""
+    def _words(self, flat: list[Any], shape: Sequence[int], _count: int) -> NDArray[Any] | None:
+        """BOOL and BYTES, whose JSON is not numbers."""
+        if set(map(type, flat)) != {_WORDS.get(self.datatype)}:
+            return None
+        if self.datatype == "BOOL":
+            return np.array(flat, np.bool_).reshape(shape)
+        try:
+            encoded = [text.encode() for text in flat]
+        except UnicodeEncodeError:
+            return None
+        return objects(flat if self._text else encoded, shape)
+
+    def _refuse_words(self, flat: list[Any], index: int) -> NoReturn:
+        """BOOL and BYTES with an odd element; FP16 and BF16, which have no JSON form."""
         kind = self._kind
         if not kind.json:
             raise SignatureError(
@@ -174,15 +194,7 @@ class InputCodec:
                 "send it with parameters.binary_data_size",
                 field=f"inputs[{index}].data",
             )
-        if set(map(type, flat)) != {bool if kind.datatype == "BOOL" else str}:
-            refusals.bad_element(self.spec.name, index, kind, flat)
-        if kind.datatype == "BOOL":
-            return np.array(flat, np.bool_).reshape(shape)
-        try:
-            encoded = [text.encode() for text in flat]
-        except UnicodeEncodeError:
-            refusals.bad_element(self.spec.name, index, kind, flat)
-        return objects(flat if self._text else encoded, shape)
+        refusals.bad_element(self.spec.name, index, kind, flat)
 
     def _from_bytes(
         self, part: memoryview, shape: Sequence[int], count: int, index: int

@@ -17,6 +17,7 @@ from shared.inference.codec import InputCodec
 from shared.inference.encoder import Answer, Heading, Wanted
 from shared.inference.growth import sizes_allowed
 from shared.inference.plain import Plain
+from shared.inference.transform import Around
 from shared.schema.datatypes import DATATYPES
 from shared.schema.wire import split_tail, wants_binary
 
@@ -73,6 +74,7 @@ class ServedModel:
         self.spec = version
         self.session = session
         self.transform = transform
+        self._around = None if transform is None else Around(transform, version)
         self.size_bytes = size_bytes
         self._heading = Heading(
             model.name, version.version, allow_non_finite=model.allow_non_finite
@@ -96,14 +98,13 @@ class ServedModel:
         self._plain = not (transform or session.shared_dimensions or self._binary_only)
         """Whether a request that asks for nothing special needs no more than decoding."""
         codecs = list(self._codecs.values())
+        direct = self._around is not None or not session.shared_dimensions
         self.plain = (
-            Plain(session, codecs, self._heading, self._in_json)
-            if self._plain and Plain.takes(codecs, self._in_json)
+            Plain(session, codecs, self._heading, self._in_json, self._around)
+            if direct and Plain.takes(codecs, self._in_json)
             else None
         )
         """Answers requests that need no judgement; None: no request to this model is one."""
-        first = version.inputs[0]
-        self._batched = first.name if first.shape and first.shape[0] < 0 else None
 
     def prepare(self, request: InferenceRequest, tail: memoryview = NO_TAIL) -> Prepared:
         """Decode the request against the model's signature, and preprocess it.
@@ -147,9 +148,9 @@ class ServedModel:
         wanted: Sequence[Wanted],
         request_id: str | None,
     ) -> Prepared:
-        if self.transform is not None:
-            rows = arrays[self._batched].shape[0] if self._batched else None
-            feeds = self.transform.before(arrays, self.spec.graph_inputs)
+        around = self._around
+        if around is not None:
+            rows, feeds = around.rows_of(arrays), around.feeds_of(arrays)
             return Prepared(feeds, self.session.output_names, wanted, request_id, rows)
         if self.session.shared_dimensions:
             self._check_shared_dimensions(arrays)
@@ -161,15 +162,10 @@ class ServedModel:
         self, prepared: Prepared, results: Sequence[NDArray[Any]], model_ms: float = 0.0
     ) -> Answer:
         """The answer made of the graph's outputs, in the order of `prepared.fetch`."""
-        if self.transform is None:
+        if self._around is None:
             arrays = results  # fetched in the order in which they are wanted
         else:
-            public = self.transform.after(
-                dict(zip(prepared.fetch, results, strict=True)),
-                prepared.feeds,
-                self.spec.outputs,
-                rows=prepared.rows,
-            )
+            public = self._around.public_of(results, prepared.feeds, rows=prepared.rows)
             arrays = [public[want.spec.name] for want in prepared.wanted]
         return Answer(self._heading, prepared.id, prepared.wanted, arrays, model_ms)
 

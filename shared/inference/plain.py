@@ -1,8 +1,9 @@
-"""Requests that need no judgement, answered in one pass: numbers in flat JSON lists, nothing asked.
+"""Requests that need no judgement, answered in one pass: values in flat JSON lists, nothing asked.
 
-That is what most callers of a tabular model send, and where the model runs for microseconds the
-objects of the ordinary way (`shared.schema.compiled`, `shared.inference.pipeline`) cost as much as
-the run. Whatever is odd in a request (a further member, a nested list, a string, an overflow, NaN)
+That is what most callers send. Where the model runs for microseconds, the objects of the ordinary way
+(`shared.schema.compiled`, `shared.inference.pipeline`) cost as much as the run; where it runs for
+milliseconds, it has emptied the processor's caches, and all code that is not run need not be fetched
+again. Whatever is odd in a request (a further member, a nested list, a string for a number, an overflow, NaN)
 gives None, and the ordinary way says what is wrong with it. The bytes are the same either way; a
 property test compares them.
 """
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from shared.inference.codec import InputCodec
     from shared.inference.encoder import Heading, Wanted
     from shared.inference.session import ModelSession
+    from shared.inference.transform import Around
+
+    Arrays = dict[str, NDArray[Any]]
 
 TENSOR_MEMBERS: Final = 4
 """name, datatype, shape, data."""
@@ -54,7 +58,7 @@ def plain_shape(tensor: Any, name: str, datatype: str) -> tuple[int, ...] | None
 class Plain:
     """The one pass of one loaded version. Made once, when the model is loaded."""
 
-    __slots__ = ("_codecs", "_fetch", "_heading", "_run", "_wanted")
+    __slots__ = ("_around", "_codecs", "_fetch", "_heading", "_run", "_wanted")
 
     def __init__(
         self,
@@ -62,18 +66,21 @@ class Plain:
         codecs: Sequence[InputCodec],
         heading: Heading,
         wanted: Sequence[Wanted],
+        around: Around | None,
     ) -> None:
+        """`around`: the model's transform; None where the public tensors are the graph's."""
         self._codecs = codecs
         self._run = session.run
         self._fetch = session.output_names
         self._heading = heading.text
         self._wanted = wanted
+        self._around = around
 
     @staticmethod
     def takes(codecs: Sequence[InputCodec], wanted: Sequence[Wanted]) -> bool:
-        """Whether a model without a transform can be answered so: numbers in, JSON numbers out."""
-        return all(ARRAY_TYPES[codec.spec.datatype].typecode for codec in codecs) and all(
-            want.numeric for want in wanted
+        """Whether a model can be answered so: JSON in, and numbers out that are JSON."""
+        return all(ARRAY_TYPES[codec.datatype].json for codec in codecs) and all(
+            want.numeric and ARRAY_TYPES[want.spec.datatype].json for want in wanted
         )
 
     def answer(self, body: Any, deadline_s: float) -> tuple[bytes, float] | None:
@@ -81,19 +88,24 @@ class Plain:
 
         `body`: the request's, parsed.
 
-        Raises what `ModelSession.run` raises, and TooLargeError. `deadline_s`: on the clock of `time.monotonic`.
+        Raises what `ModelSession.run` and the model's transform raise, and TooLargeError. `deadline_s`: on the clock of `time.monotonic`.
         """
         if body.__class__ is not dict:
             return None
         request_id = body.get("id")
         if len(body) != 1 and (len(body) != MEMBERS_WITH_ID or not is_id(request_id)):
             return None
-        feeds = self._feeds(body.get("inputs"))
-        if feeds is None:
+        arrays = self._arrays(body.get("inputs"))
+        if arrays is None:
             return None
+        around = self._around
+        feeds = arrays if around is None else around.feeds_of(arrays)
         started_s = time.perf_counter()
         results = self._run(feeds, self._fetch, deadline_s)
         model_ms = (time.perf_counter() - started_s) * 1000
+        if around is not None:
+            public = around.public_of(results, feeds, rows=around.rows_of(arrays))
+            results = [public[wanted.spec.name] for wanted in self._wanted]
         text = [self._heading]
         if request_id is not None:
             text += (b',"id":', orjson.dumps(request_id))
@@ -108,10 +120,10 @@ class Plain:
             return None
         return written, model_ms
 
-    def _feeds(self, tensors: Any) -> dict[str, NDArray[Any]] | None:
+    def _arrays(self, tensors: Any) -> Arrays | None:
         if tensors.__class__ is not list or len(tensors) != len(self._codecs):
             return None
-        feeds = {}
+        arrays = {}
         for tensor, codec in zip(tensors, self._codecs):  # noqa: B905  compared above
             shape = plain_shape(tensor, codec.name, codec.datatype)
             if shape is None:
@@ -120,11 +132,11 @@ class Plain:
             data = tensor["data"]
             if not count or len(data) != count:
                 return None
-            numbers = codec.numbers(data, shape, count)
-            if numbers is None:
+            array = codec.plain(data, shape, count)
+            if array is None:
                 return None
-            feeds[codec.name] = numbers
-        return feeds
+            arrays[codec.name] = array
+        return arrays
 
 
 def is_id(value: Any) -> bool:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from shared.catalog import TensorSpec
+    from shared.catalog import ModelVersion, TensorSpec
 
     Arrays = dict[str, NDArray[Any]]
 
@@ -77,11 +77,41 @@ class Transform:
             fault = _fault(array, spec, rows)
             if fault is not None:
                 raise self._failed(step, f"returned {spec.name!r} {fault}")
-            arrays[spec.name] = np.ascontiguousarray(array) if array.ndim else array
+            if not array.flags.c_contiguous:
+                arrays[spec.name] = np.ascontiguousarray(array)
         return arrays
 
     def _failed(self, step: str, what: str) -> LanewayError:
         return TransformFailedError(f"{step} of model {self._model!r} {what}")
+
+
+class Around:
+    """A transform around the runs of one model version."""
+
+    __slots__ = ("_batched", "_fetch", "_inputs", "_outputs", "_transform")
+
+    def __init__(self, transform: Transform, version: ModelVersion) -> None:
+        self._transform = transform
+        self._inputs = version.graph_inputs
+        self._outputs = version.outputs
+        self._fetch = [output.name for output in version.graph_outputs]
+        first = version.inputs[0]
+        self._batched = first.name if first.shape and first.shape[0] < 0 else None
+
+    def rows_of(self, arrays: Arrays) -> int | None:
+        """The rows of a request; None for a model that has none."""
+        return None if self._batched is None else arrays[self._batched].shape[0]
+
+    def feeds_of(self, arrays: Arrays) -> Arrays:
+        """The graph's inputs made of the public ones. Raises what `Transform.before` raises."""
+        return self._transform.before(arrays, self._inputs)
+
+    def public_of(
+        self, results: Sequence[NDArray[Any]], feeds: Arrays, *, rows: int | None
+    ) -> Arrays:
+        """The public outputs made of all of the graph's; `rows`: what `rows_of` gave for the request."""
+        outputs = dict(zip(self._fetch, results, strict=True))
+        return self._transform.after(outputs, feeds, self._outputs, rows=rows)
 
 
 def load_transform(path: Path, *, model: str) -> Transform:
@@ -117,17 +147,24 @@ def _import(path: Path, name: str, model: str) -> ModuleType:
 
 def _fault(array: NDArray[Any], spec: TensorSpec, rows: int | None) -> str | None:
     """What an array has wrong against its declaration, or None."""
-    dtype = ARRAY_TYPES[spec.datatype].dtype
-    if array.dtype != dtype and not (spec.datatype == "BYTES" and array.dtype.kind in "US"):
-        return f"as {array.dtype}; {spec.datatype} is {dtype}"
+    dtype, came = ARRAY_TYPES[spec.datatype].dtype, array.dtype
+    if came is not dtype and came != dtype and not (spec.datatype == "BYTES" and came.kind in "US"):
+        return f"as {came}; {spec.datatype} is {dtype}"
     shape = array.shape
-    if len(shape) != len(spec.shape) or any(
-        want >= 0 and want != got for want, got in zip(spec.shape, shape, strict=True)
-    ):
+    if not _fits(shape, spec.shape):
         return f"in shape {list(shape)}; {list(spec.shape)} is declared"
     if rows is not None and shape and spec.shape[0] < 0 and shape[0] != rows:
         return f"with {shape[0]} rows for a request of {rows}; a transform keeps the row count"
     return None
+
+
+def _fits(shape: tuple[int, ...], declared: Sequence[int]) -> bool:
+    if len(shape) != len(declared):
+        return False
+    for want, got in zip(declared, shape):  # noqa: SIM110, B905  compared above; a generator takes as long again
+        if want != got and want >= 0:
+            return False
+    return True
 
 
 def _names(tensors: Any) -> str:
