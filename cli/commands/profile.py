@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -67,11 +67,13 @@ def profile(
         peak_mib=measured.peak_mib,
         target_p99_ms=promise_ms,
     )
-    advice = advise(offered, measured.requests, form, target_p99_ms=promise_ms)
+    fetched = "fetch" in measured.stages_ms
+    advice = advise(offered, measured.requests, form, target_p99_ms=promise_ms, fetched=fetched)
     if picture is not None:
         from cli.profile.picture import draw
 
-        picture.write_text(draw(measured, title=f"{model}, version {target.version}"))
+        title = f"{model}, version {target.version}"
+        picture.write_text(draw(measured, offered, title=title))
     if as_json:
         found = asdict(measured) | {"sizes": [asdict(size) for size in offered], "advice": advice}
         answer_json(found | {"form": form and form.measured.model_dump()})
@@ -97,10 +99,12 @@ def _form(entry: ModelEntry, target: Target) -> Form | None:
     from cli.profile.advice import Form
     from shared.catalog import load_catalog
 
+    _, packaged = load_catalog(target.task / "catalog.json").find(target.model, target.version)
+    if packaged.fetched:
+        return None
     found = recorded_or_measured(entry.folder / target.version, entry.spec)
     if found is None:
         return None
-    _, packaged = load_catalog(target.task / "catalog.json").find(target.model, target.version)
     lock = f"laneway models lock {entry.name}"
     return Form(measured=found, shipped=packaged.form is not None, lock=lock)
 
@@ -110,6 +114,7 @@ def _target(
     models: Path, entry: ModelEntry, version: str | None, request: Path | None
 ) -> Iterator[Target]:
     """The unpacked package with the request beside it, gone at the end."""
+    from cli.profile.objects import ObjectStore
     from cli.profile.processes import Target, unpack
 
     scratch = Path(tempfile.mkdtemp(prefix="laneway-profile-"))
@@ -119,17 +124,33 @@ def _target(
         task, python = unpack(models, name, scratch / "package")
         asked = scratch / "request.json"
         asked.write_text(request.read_text() if request else _example(task, models, name))
-        yield Target(
-            task=task,
-            python=python,
-            pool=entry.spec.pool,
-            model=name,
-            version=version or entry.spec.default_version,
-            request=asked,
-            scratch=scratch,
-        )
+        left_out = _left_out(task, entry)
+        with ObjectStore(left_out) if left_out else nullcontext() as store:
+            yield Target(
+                task=task,
+                python=python,
+                pool=entry.spec.pool,
+                model=name,
+                version=version or entry.spec.default_version,
+                request=asked,
+                scratch=scratch,
+                env=store.env if store else {},
+            )
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _left_out(task: Path, entry: ModelEntry) -> dict[str, Path]:
+    """The files that the package has not, by their keys on S3."""
+    from shared.catalog import load_catalog
+
+    versions = load_catalog(task / "catalog.json").models[entry.name].versions.values()
+    return {
+        file.key: entry.folder / version.version / file.path
+        for version in versions
+        if version.fetched
+        for file in version.files
+    }
 
 
 def _example(task: Path, models: Path, name: str) -> str:
@@ -147,10 +168,18 @@ def _example(task: Path, models: Path, name: str) -> str:
 
 
 def _show(measured: Profile, offered: Sequence[Size], advice: Sequence[str]) -> None:
+    from cli.profile.objects import MB_A_SECOND
+    from shared.artifacts.ranges import STREAMS
+
     stages = [(name, f"{value:.1f}") for name, value in measured.stages_ms.items()]
     answer_table(
         ("a start", "ms"), [*stages, ("in all", f"{sum(measured.stages_ms.values()):.1f}")]
     )
+    if "fetch" in measured.stages_ms:
+        answer(
+            f"fetch: {STREAMS} connections of {MB_A_SECOND:.0f} MB/s, which S3 is known to give, for the time "
+            "beyond the imports; what a function's network gives was not measured"
+        )
     if measured.start is not None:
         answer(
             f"through AWS's runtime client: ready after {measured.start.init_ms:.0f} ms, "
@@ -196,6 +225,8 @@ def _show(measured: Profile, offered: Sequence[Size], advice: Sequence[str]) -> 
             for size in offered
         ],
     )
-    answer("* estimated: a share of one vCPU\n")
+    answer(
+        "* estimated: a share of one vCPU. USD: of Lambda, by whole milliseconds; an HTTP API adds 1.00\n"
+    )
     for line in advice:
         answer(f"- {line}")

@@ -2,7 +2,7 @@
 
 Arguments: a pipe to report to, when the process was started (monotonic ns), the package's two folders
 separated by a colon, the model, its version, intra-op threads, the request's JSON (a file), seconds for
-requests. As the function does, it begins to hash the model's files before it imports numpy.
+requests. As the function does, it begins to fetch and hash the model's files before it imports numpy.
 """
 
 from __future__ import annotations
@@ -24,15 +24,18 @@ def passed(stage: str, since_ns: int) -> int:
 
 
 at = clock_ns()
+import os
 from pathlib import Path
 
+from shared.artifacts.opened import open_files
 from shared.catalog import load_catalog
-from shared.inference.verifying import HashedAhead, verify_files
+from shared.inference.verifying import verify_files
 
 root = Path(folders.split(":")[0])
 catalog = load_catalog(root / "catalog.json")
 model, version = catalog.find(name, wanted or None)
-ahead = HashedAhead(root / version.folder / file.path for file in version.loaded)
+bucket = os.environ["MODELS_BUCKET"]
+files = open_files(root, catalog, bucket=bucket, env=os.environ, first=[version])
 at = passed("catalog", at)
 import numpy  # noqa: F401  its import is what is timed
 
@@ -47,7 +50,6 @@ validate = load_validators(catalog.validators).inference_request
 at = passed("laneway", at)
 
 import marshal
-import os
 from itertools import pairwise
 from statistics import median, quantiles
 
@@ -78,11 +80,15 @@ def report(**told: object) -> None:
 def load() -> ServedModel:
     """The model, as the function makes it, each step timed."""
     at = clock_ns()
-    verify_files(root / version.folder, version, ahead.sha256_of)
+    folder = files.folder_of(version)
+    if version.fetched:
+        at = passed("fetch", at)
+    verify_files(folder, version, files.sha256_of)
     at = passed("digest", at)
+    memory["imported_mib"] = memory_mib("VmRSS")  # what was hashed is mapped no more
     options = session_options(model.session, threads=int(threads), form=version.form)
-    file = root / version.folder / version.loaded[0].path
-    session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    file = str(folder / version.loaded[0].path)
+    session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     at = passed("session", at)
     transform = model.transform and load_transform(root / model.transform, model=model.name)
     passed("transform", at)
@@ -124,17 +130,16 @@ def serve(served: ServedModel) -> dict[str, object]:
     }
 
 
-imported_mib = memory_mib("VmRSS")
+memory: dict[str, float] = {}
 served = load()
-loaded_mib = memory_mib("VmRSS")
+memory["loaded_mib"] = memory_mib("VmRSS")
 at = clock_ns()
 answer(served)
 passed("first request", at)
 warm = serve(served)
 report(
     stages_ms=stages_ms,
-    imported_mib=imported_mib,
-    loaded_mib=loaded_mib,
+    **memory,
     peak_mib=memory_mib("VmHWM"),
     **warm,
 )

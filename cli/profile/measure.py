@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, replace
+from math import ceil
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 from cli.profile import processes
-from cli.profile.advice import Requests
-from shared.limits import LAMBDA_MEMORY_MIB_PER_VCPU
+from cli.profile.advice import Requests, needed_mib
+from shared.limits import LAMBDA_MEMORY_MIB_PER_VCPU as ONE_VCPU_MIB
 from shared.principal import DEFAULT_TENANT, INFER, Principal, write_verdict
 
 if TYPE_CHECKING:
@@ -22,9 +23,10 @@ SERVE_S: Final = 1.0
 """How long each process answers requests."""
 STAGES: Final = (
     "interpreter", "catalog", "numpy", "onnxruntime", "laneway",
-    "digest", "session", "transform", "first request",
+    "fetch", "digest", "session", "transform", "first request",
 )  # fmt: skip
-"""Of a process's life, in order; `digest` is what hashing, begun with the catalog, takes beyond the imports."""
+"""Of a process's life, in order. Fetching and hashing begin with the catalog: `fetch`, which a model of the package
+has not, and `digest` are what they take beyond the imports."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +62,15 @@ def profile(
         for count in threads:
             plain[count].append(processes.live(target, threads=count, seconds=SERVE_S))
         if processes.has_runtime_client():
-            starts.append(_cold(target))
+            peak_mib = plain[threads[0]][0]["peak_mib"]
+            starts.append(_cold(target, memory_mib=max(ONE_VCPU_MIB, ceil(needed_mib(peak_mib)))))
     first = plain[threads[0]]
     return Profile(
-        stages_ms={stage: median(run["stages_ms"][stage] for run in first) for stage in STAGES},
+        stages_ms={
+            stage: median(run["stages_ms"][stage] for run in first)
+            for stage in STAGES
+            if stage in first[0]["stages_ms"]
+        },
         start=_median_start(starts),
         imported_mib=median(run["imported_mib"] for run in first),
         loaded_mib=median(run["loaded_mib"] for run in first),
@@ -104,8 +111,8 @@ def event_of(target: Target) -> bytes:
     return json.dumps(event).encode()
 
 
-def _cold(target: Target) -> ColdStart:
-    return processes.cold_start(target, event_of(target), memory_mib=LAMBDA_MEMORY_MIB_PER_VCPU)
+def _cold(target: Target, *, memory_mib: int) -> ColdStart:
+    return processes.cold_start(target, event_of(target), memory_mib=memory_mib)
 
 
 def _median_start(starts: Sequence[ColdStart]) -> ColdStart | None:

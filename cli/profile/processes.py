@@ -11,22 +11,24 @@ import marshal
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cli.output import CommandError
+from cli.profile.objects import BUCKET
 from cli.profile.runtime_api import RuntimeApi
 from shared.inference import NO_TELEMETRY
 from shared.limits import LAMBDA_MEMORY_MIB_PER_VCPU
 from shared.settings import RealtimeSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from cli.profile.runtime_api import Told
 
@@ -52,6 +54,8 @@ class Target:
     request: Path
     """A file with the request's JSON."""
     scratch: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Where the files are that the package has not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +90,18 @@ def live(target: Target, *, threads: int, seconds: float) -> dict[str, Any]:
     reading, writing = os.pipe()
     arguments = [str(writing), str(time.monotonic_ns()), f"{target.task}:{target.python}"]
     arguments += [target.model, target.version, str(threads), str(target.request), str(seconds)]
-    process = subprocess.Popen(
-        [*_interpreter(), str(CHILD), *arguments],
-        pass_fds=(writing,),
-        env=_environment(target, threads * LAMBDA_MEMORY_MIB_PER_VCPU),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    os.close(writing)
-    with os.fdopen(reading, "rb") as stream:
-        told = stream.read()
-    _, errors = process.communicate(timeout=TIMEOUT_S)
+    with _environment(target, threads * LAMBDA_MEMORY_MIB_PER_VCPU) as env:
+        process = subprocess.Popen(
+            [*_interpreter(), str(CHILD), *arguments],
+            pass_fds=(writing,),
+            env=env,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        os.close(writing)
+        with os.fdopen(reading, "rb") as stream:
+            told = stream.read()
+        _, errors = process.communicate(timeout=TIMEOUT_S)
     if process.returncode or not told:
         last = (errors.decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
         raise CommandError(f"model {target.model!r} cannot be profiled: {last}")
@@ -142,24 +147,25 @@ def _function(target: Target, api: str, memory_mib: int) -> Iterator[subprocess.
     client.mkdir(exist_ok=True)
     for package in CLIENT_PACKAGES:
         _link(client, package)
-    process = subprocess.Popen(
-        [*_interpreter(), "-m", "awslambdaric", HANDLER],
-        cwd=target.task,
-        env=_environment(target, memory_mib)
-        | {
-            "AWS_LAMBDA_RUNTIME_API": api,
-            "PYTHONPATH": f"{target.task}:{target.python}:{client}",
-            "LAMBDA_TASK_ROOT": str(target.task),
-            "_HANDLER": HANDLER,
-        },
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+    runtime = {
+        "AWS_LAMBDA_RUNTIME_API": api,
+        "PYTHONPATH": f"{target.task}:{target.python}:{client}",
+        "LAMBDA_TASK_ROOT": str(target.task),
+        "_HANDLER": HANDLER,
+    }
+    with _environment(target, memory_mib) as env:
+        process = subprocess.Popen(
+            [*_interpreter(), "-m", "awslambdaric", HANDLER],
+            cwd=target.task,
+            env=env | runtime,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
 
 
 def _link(folder: Path, package: str) -> None:
@@ -180,17 +186,23 @@ def _interpreter() -> Sequence[str]:
     return (getattr(sys, "_base_executable", sys.executable), "-S", "-B")
 
 
-def _environment(target: Target, memory_mib: int) -> dict[str, str]:
-    """What Lambda sets, and our own settings."""
-    return {
-        "PATH": os.environ["PATH"],
-        "LANG": "C.UTF-8",
-        "AWS_LAMBDA_FUNCTION_NAME": "profile",
-        "AWS_LAMBDA_FUNCTION_VERSION": "1",
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(memory_mib),
-        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
-        "AWS_REGION": "us-east-1",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        **NO_TELEMETRY,  # `child.py` imports onnxruntime before anything of ours
-        **RealtimeSettings(stage="profile", pool=target.pool).to_env(),
-    }
+@contextmanager
+def _environment(target: Target, memory_mib: int) -> Iterator[dict[str, str]]:
+    """What Lambda sets, our own settings, and a disk that nothing was fetched to yet."""
+    settings = RealtimeSettings(stage="profile", pool=target.pool, models_bucket=BUCKET)
+    with tempfile.TemporaryDirectory(dir=target.scratch) as disk:
+        yield {
+            "PATH": os.environ["PATH"],
+            "LANG": "C.UTF-8",
+            "TMPDIR": disk,
+            "AWS_LAMBDA_FUNCTION_NAME": "profile",
+            "AWS_LAMBDA_FUNCTION_VERSION": "1",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(memory_mib),
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+            "AWS_REGION": "us-east-1",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "OPENBLAS_NUM_THREADS": "1",
+            **NO_TELEMETRY,  # `child.py` imports onnxruntime before anything of ours
+            **settings.to_env(),
+            **target.env,
+        }

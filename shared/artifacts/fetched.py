@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from shared.catalog import FileSpec, ModelVersion
     from shared.inference.verifying import ModelFiles
 
-DISK: Final = Path("/tmp/laneway-models")  # noqa: S108  the one place that a function may write to
+DISK: Final = "/tmp"  # noqa: S108  the one place that a function may write to
+FOLDER: Final = "laneway-models"
 
 
 class FetchedFiles:
     """`ModelFiles` of a package that leaves some of its versions on S3."""
 
-    def __init__(
-        self, packaged: ModelFiles, *, bucket: str, env: Mapping[str, str], disk: Path = DISK
-    ) -> None:
-        """`env`: has the region, the credentials and the endpoint, as Lambda sets them."""
+    def __init__(self, packaged: ModelFiles, *, bucket: str, env: Mapping[str, str]) -> None:
+        """`env`: has the region, the credentials and the endpoint, as Lambda sets them; elsewhere TMPDIR too."""
         self._packaged = packaged
-        self._bucket, self._env, self._disk = bucket, env, disk
+        self._bucket, self._env = bucket, env
+        self._disk = Path(env.get("TMPDIR", DISK)) / FOLDER
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._digests: dict[Path, str] = {}
 

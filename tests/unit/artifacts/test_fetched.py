@@ -100,7 +100,8 @@ def served(bucket, tmp_path):
 
 def files_of(bucket, tmp_path):
     packaged = PackagedFiles(tmp_path / "package")
-    return FetchedFiles(packaged, bucket="models", env=bucket.env, disk=tmp_path / "disk")
+    env = bucket.env | {"TMPDIR": str(tmp_path / "disk")}
+    return FetchedFiles(packaged, bucket="models", env=env)
 
 
 def test_a_fetched_model_is_loaded_from_the_functions_disk(bucket, served, tmp_path):

@@ -48,14 +48,26 @@ def test_sizes_whose_threads_were_not_measured_are_left_out():
     assert 3538 in {size.memory_mib for size in offered(requests=(ONE, TWO))}
 
 
-def test_the_cheapest_size_that_keeps_the_promise_is_chosen():
-    chosen = choose(offered(target_p99_ms=50))
-    assert chosen.memory_mib == 768
-    assert chosen.million_usd == min(size.million_usd for size in offered() if size.meets)
+def test_of_sizes_of_one_price_that_keep_the_promise_the_one_that_starts_soonest_is_chosen():
+    assert choose(offered(target_p99_ms=50)).memory_mib == 1769
+    assert choose(offered(requests=(ONE, TWO))).memory_mib == 1769  # two threads cost more
+
+
+def test_a_cheaper_size_is_chosen_where_the_promise_allows_it():
+    usual, dear = offered()[-1], replace(offered()[-1], memory_mib=3538, million_usd=9.0)
+    assert choose([dear, usual]) == usual
+
+
+def test_a_call_is_billed_by_whole_milliseconds():
+    fast = replace(ONE, p50_ms=0.02, p99_ms=0.05)
+    [size] = [size for size in offered(requests=(fast,)) if size.memory_mib == 1024]
+    assert size.million_usd == pytest.approx(0.20 + 1e6 * 0.001 * 0.0000166667)
 
 
 def test_a_size_that_the_model_does_not_fit_is_never_chosen():
-    assert choose(offered(peak_mib=1000.0)).memory_mib == 1536
+    small = [size for size in offered(peak_mib=1000.0) if size.memory_mib <= 1024]
+    assert small
+    assert choose(small) is None
     assert choose(offered(peak_mib=9000.0)) is None
     [line] = advise(offered(peak_mib=9000.0), [ONE], None, target_p99_ms=100)
     assert 'compute = "gpu"' in line
@@ -77,7 +89,20 @@ def test_threads_are_worth_their_memory_only_when_they_are_much_faster():
 @pytest.mark.parametrize(("promise_ms", "mode"), [(100, "snapstart"), (5000, "on-demand")])
 def test_the_warm_mode_follows_what_a_start_takes(promise_ms, mode):
     said = advise(offered(target_p99_ms=promise_ms), [ONE], None, target_p99_ms=promise_ms)
-    assert mode in said[-1]
+    assert mode in said[-2]
+
+
+def test_a_model_that_is_fetched_is_not_advised_what_synth_would_refuse():
+    *_, warm, form = advise(offered(), [ONE], None, target_p99_ms=100, fetched=True)
+    assert "keep environments warm" in warm
+    assert "snapstart" not in warm
+    assert "none is made of a model that is fetched" in form
+
+
+def test_a_model_without_a_form_is_told_why():
+    assert (
+        "none is made of files below 8 MB" in advise(offered(), [ONE], None, target_p99_ms=100)[-1]
+    )
 
 
 @pytest.mark.parametrize(
@@ -97,15 +122,17 @@ def test_what_is_advised_of_a_form_is_what_packages_do_with_it(measured, shipped
     assert says in advise(offered(), [ONE], form, target_p99_ms=100)[-1]
 
 
-def test_the_picture_shows_every_stage_and_every_part():
+def test_the_picture_shows_every_stage_part_thread_count_and_memory_size():
     profile = Profile(
         stages_ms=dict.fromkeys(STAGES, 10.0),
         start=ColdStart(150.0, 160.0),
         imported_mib=57.0,
         loaded_mib=200.0,
         peak_mib=210.0,
-        requests=[ONE],
+        requests=[ONE, TWO],
     )
-    drawn = ET.fromstring(draw(profile, title="a <model>"))  # noqa: S314  drawn a line above
+    found = offered(requests=(ONE, TWO))
+    drawn = ET.fromstring(draw(profile, found, title="a <model>"))  # noqa: S314  drawn a line above
     words = {element.text for element in drawn.iter() if element.text}
-    assert {*STAGES, *ONE.parts_ms, "a <model>", "A start: 90 ms"} <= words
+    assert {*STAGES, *ONE.parts_ms, "a <model>", "A start: 100 ms"} <= words
+    assert {"1 thread", "2 threads", "512 MiB *", "1769 MiB", "3538 MiB"} <= words
