@@ -134,6 +134,7 @@ def peer_package(peer: str, model: BenchModel) -> Package:
     return Package(folders=(target,), handler="app.handler")
 
 
+@cache
 def fetch(requirement: str) -> Path:
     """The files of one package alone, without what it requires."""
     target = _made(BUILD / "fetched")

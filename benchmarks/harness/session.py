@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from functools import cache
 from pathlib import Path
 
 import onnx
@@ -64,6 +65,7 @@ def measure_large(effort: Effort) -> list[Figure]:
     return figures
 
 
+@cache
 def _repository() -> Path:
     """A model repository with the one large model, locked as `laneway models lock` would lock it."""
     folder = BUILD / "large-model"
