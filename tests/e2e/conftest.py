@@ -15,6 +15,7 @@ from tests.e2e.local_service import (
     PROJECT,
     START_TIMEOUT_S,
     LocalService,
+    assert_nothing_left,
     free_port,
     local_service,
 )
@@ -46,12 +47,14 @@ def hooks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
 def service(
     tmp_path_factory: pytest.TempPathFactory, copied_models: Path, hooks: Receiver
 ) -> Iterator[LocalService]:
-    """The deployed service that all tests of this folder share."""
+    """The deployed service that all tests of this folder share; in the end nothing of it may be left."""
     state = tmp_path_factory.mktemp("laneway")
     told = {"LANEWAY_WEBHOOK_CA_FILE": hooks.ca_file}
     with local_service(state, copied_models, free_port(), **told) as service:
         service.wait_for("ready after", timeout_s=START_TIMEOUT_S)
         yield service
+        assert service.stop() == 0
+        assert_nothing_left(service)
 
 
 @pytest.fixture

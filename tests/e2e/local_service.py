@@ -152,6 +152,14 @@ def is_open(port: int, host: str = "127.0.0.1") -> bool:
         return probe.connect_ex((host, port)) == 0
 
 
+def assert_nothing_left(service: LocalService) -> None:
+    """Of an ended service: no process, no port, no unpacked package, no description."""
+    assert service.processes() == []
+    assert service.scratch() == []
+    assert not is_open(service.port)
+    assert not (service.state / "dev.json").exists()
+
+
 def eventually(holds: Callable[[], bool], *, timeout_s: float) -> bool:
     """Whether it holds within the time; asked ten times a second."""
     deadline = time.monotonic() + timeout_s

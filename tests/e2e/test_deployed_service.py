@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import time
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import boto3
@@ -18,6 +19,7 @@ from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 
 from cli.dev.emulator import MAX_CONCURRENCY
 from shared.inference.golden import GOLDEN_FILE, differences, read_cases
+from tests.e2e.calls import aws_client
 from tests.e2e.local_service import PROJECT, is_open
 
 pytestmark = pytest.mark.deployed
@@ -255,6 +257,22 @@ def test_a_burst_makes_no_more_processes_than_the_cap(service):
     assert statuses <= {200, 429}
     realtime = [c for c in service.processes() if "shared-realtime" in c]
     assert len(realtime) <= MAX_CONCURRENCY
+
+
+def test_what_the_cdk_published_are_the_uncompressed_zips_that_were_made_for_it(service):
+    zips = list((service.state / "cdk.out" / ".cache").glob("*.zip"))
+    made = {path.name: path.stat().st_size for path in zips}
+    s3 = aws_client(service, "s3")
+    [bucket] = [b["Name"] for b in s3.list_buckets()["Buckets"] if "-assets-" in b["Name"]]
+    published = {
+        item["Key"]: item["Size"] for item in s3.list_objects_v2(Bucket=bucket)["Contents"]
+    }
+
+    assert made
+    assert made.items() <= published.items()
+    for path in zips:
+        with zipfile.ZipFile(path) as archive:
+            assert {item.compress_type for item in archive.infolist()} == {zipfile.ZIP_STORED}
 
 
 def test_nothing_listens_beyond_this_machine(service):

@@ -14,7 +14,14 @@ import pytest
 from cli.testing.rabbitmq import is_installed
 from shared.inference.golden import GOLDEN_FILE, differences, read_cases
 from tests.e2e.calls import call, ended
-from tests.e2e.local_service import PROJECT, START_TIMEOUT_S, free_port, is_open, local_service
+from tests.e2e.local_service import (
+    PROJECT,
+    START_TIMEOUT_S,
+    assert_nothing_left,
+    free_port,
+    is_open,
+    local_service,
+)
 
 pytestmark = [pytest.mark.deployed, pytest.mark.rabbitmq]
 
@@ -79,14 +86,14 @@ def test_stopped_it_leaves_neither_broker_nor_worker(over_rabbitmq):
     service = over_rabbitmq
     port = urlsplit(service.facts["broker"]["url"]).port
     running = " ".join(service.processes())
+    assert "ministack-lambda-" in running
     assert "-m gpu_workers" in running
     assert "beam" in running
     assert is_open(port)
-    assert httpx.get(f"{service.endpoint}/v2/health/live", headers=service.headers).is_success
+    models = httpx.get(f"{service.endpoint}/v2/models", headers=service.headers).json()
+    assert models == {"models": [MODEL]}
 
     assert service.stop() == 0
 
-    assert service.processes() == []
-    assert service.scratch() == []
+    assert_nothing_left(service)
     assert not is_open(port)
-    assert not is_open(service.port)

@@ -13,6 +13,7 @@ import pytest
 from tests.e2e.local_service import (
     PROJECT,
     START_TIMEOUT_S,
+    assert_nothing_left,
     eventually,
     free_port,
     is_open,
@@ -43,13 +44,6 @@ def wait_until_tools_run(service):
         lambda: any("bin/cdk" in command for command in service.processes()), timeout_s=30
     )
     assert is_open(service.port)
-
-
-def assert_nothing_left(service):
-    assert service.processes() == []
-    assert service.scratch() == []
-    assert not is_open(service.port)
-    assert not (service.state / "dev.json").exists()
 
 
 def test_a_port_in_use_is_an_error_before_anything_is_started(tmp_path, one_model):
@@ -112,13 +106,3 @@ def test_a_model_that_does_not_answer_ends_the_start_with_the_functions_own_word
     assert "page-orientation is deployed and does not answer: 500" in service.output
     assert re.search(r"transform\.py:\d+ in postprocess", service.output), service.output
     assert_nothing_left(service)
-
-
-def test_a_stopped_service_leaves_no_process_no_port_and_no_unpacked_folder(tmp_path, one_model):
-    with local_service(tmp_path / "state", one_model, free_port()) as service:
-        service.wait_for("ready after", timeout_s=START_TIMEOUT_S)
-        models = httpx.get(f"{service.endpoint}/v2/models", headers=service.headers).json()
-        assert models == {"models": ["breast-cancer"]}
-        assert any("ministack-lambda-" in command for command in service.processes())
-        assert service.stop() == 0
-        assert_nothing_left(service)
