@@ -92,6 +92,8 @@ class JobTelemetry(Telemetry):
     def _audit(self, row: JobRow | BatchRow) -> dict[str, str]:
         """What makes the line a record; without a digest where the version is served no more."""
         members = {AUDIT: INFER, "principal": row.principal}
+        if row.request_id:
+            members["request_id"] = row.request_id
         digest = self._digests.get((row.model, row.version))
         return members if digest is None else {**members, "digest": digest}
 

@@ -66,8 +66,8 @@ class QueueLane:
     )
     """By latency class."""
     tenant_share: float = 0.8
-    """Of what a pool's workers have in hand, so much may be one tenant's, whoever else has jobs: the
-    rest is for the others. 1: all of it, which costs nothing and is fair by SQS alone."""
+    """Of what a pool's workers have in hand, so much may be one tenant's, whoever else has jobs or
+    chunks of batches: the rest is for the others. 1: all of it, which costs nothing and is fair by SQS alone."""
     worker_timeout_s: int = 60
     """Of one invocation, and of a job's run unless the job says less. What a killed worker held is
     taken over after this time, so it stays near the target of class async."""

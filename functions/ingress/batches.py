@@ -59,6 +59,7 @@ class BatchCalls:
             submission,
             tenant=request.tenant,
             principal=request.principal.name,
+            request_id=request.request_id,
             idempotency_key=asked.idempotency_key(request),
             jobs_max=asked.jobs_max(request, self._gate),
         )
@@ -81,6 +82,7 @@ class BatchCalls:
         accepted = self._batches.retry(
             _key(request, batch),
             principal=request.principal.name,
+            request_id=request.request_id,
             jobs_max=asked.jobs_max(request, self._gate),
         )
         return self._accepted(request, accepted)

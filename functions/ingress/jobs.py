@@ -101,6 +101,7 @@ class JobCalls:
             submission,
             tenant=request.tenant,
             principal=request.principal.name,
+            request_id=request.request_id,
             idempotency_key=asked.idempotency_key(request),
             jobs_max=asked.jobs_max(request, self._gate),
         )
@@ -132,6 +133,7 @@ class JobCalls:
             submission,
             tenant=request.tenant,
             principal=request.principal.name,
+            request_id=request.request_id,
             job_id=job_id,
             idempotency_key=key,
             jobs_max=asked.jobs_max(request, self._gate),

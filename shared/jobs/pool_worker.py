@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from shared.aws import make_client
+from shared.jobs.batches.chunk_share import ChunkShare
+from shared.jobs.batches.messages import CHUNKS
 from shared.jobs.batches.run_chunk import ChunkRunner, ChunkWorker
 from shared.jobs.clock import system_clock
 from shared.jobs.parallel import Parallel
@@ -94,6 +96,15 @@ def make_pool_chunk_runner(
             clock=worker.clock,
             timeout_s=worker.rules.timeout_s,
             report=lambda error: reporter.defect(error, None),
+            share=_chunk_share(worker),
             **options,
         )
     )
+
+
+def _chunk_share(worker: Worker) -> ChunkShare | None:
+    chunks_max = worker.sharing.jobs_max.get(CHUNKS)
+    if chunks_max is None:
+        return None
+    line = f"{worker.pool}/{CHUNKS}"
+    return ChunkShare(shares=worker.sharing.shares, line=line, chunks_max=chunks_max)

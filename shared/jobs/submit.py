@@ -88,11 +88,12 @@ class Jobs:
         *,
         tenant: str,
         principal: str = "queue",
+        request_id: str = "",
         job_id: str | None = None,
         idempotency_key: str | None = None,
         jobs_max: int | None = None,
     ) -> Accepted:
-        """Accept a job, once for each id or key of a tenant; `principal` asks for it.
+        """Accept a job, once for each id or key of a tenant; `principal` asks for it, by the call `request_id`.
 
         `jobs_max`: how many unfinished jobs and batches the tenant may have. Raises a `CallerError`, among them
         `ConflictError` and `TooManyJobsError`, or `UnavailableError`: then no job was made.
@@ -108,6 +109,7 @@ class Jobs:
             row = changed(
                 self.new_row(submission, key=key, now=now),
                 principal=principal,
+                request_id=request_id,
                 counted=jobs_max is not None,
             )
             kept = self._store.create(row)

@@ -73,6 +73,8 @@ class BatchRow:
     metadata: Mapping[str, str] = field(default_factory=dict)
     principal: str = "queue"
     """Who asked for it; `queue`: an upload or a schedule began it."""
+    request_id: str = ""
+    """Of the call that submitted it, if one did."""
     retry_of: str | None = None
     not_before: float = 0.0
     window: str = ""

@@ -32,6 +32,7 @@ _ABOUT: Final = (
     "ttl_at",
     "metadata",
     "principal",
+    "request_id",
     "retry_of",
     "not_before",
     "window",

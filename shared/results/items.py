@@ -99,6 +99,7 @@ def from_item(item: Mapping[str, Any]) -> JobRow:
         retry_of=_string(submission, "retry_of"),
         priority=cast("Priority", _string(submission, "priority") or "normal"),
         principal=_string(submission, "principal") or "queue",
+        request_id=_string(submission, "request_id") or "",
         unsent_at=_float(item, "hook_at") if hook_unsent else _float(item, "unsent_at"),
         due_at=_float(item, "due_at"),
         counted="counted_for" in item,
@@ -174,6 +175,7 @@ def _submission(row: JobRow) -> Item:
         retry_of=text(row.retry_of),
         priority=text(row.priority) if row.priority != "normal" else None,
         principal=text(row.principal) if row.principal != "queue" else None,
+        request_id=text(row.request_id) if row.request_id else None,
         metadata=_map(**{name: text(value) for name, value in row.metadata.items()}),
     )
 

@@ -109,6 +109,8 @@ class JobRow:
     priority: Priority = "normal"
     principal: str = "queue"
     """Who asked for it, as `shared.principal` names callers; those of a queue are not told apart."""
+    request_id: str = ""
+    """Of the call that submitted it; empty for a message on a queue."""
     unsent_at: float | None = None
     """Set while a message of this row, or its webhook's event, is not confirmed by the broker."""
     due_at: float | None = None

@@ -93,7 +93,7 @@ class QueueWorkerSettings(PoolWorkerSettings):
     models_bucket: str = ""
     """As in `RealtimeSettings`."""
     capacity: dict[str, float] = field(default_factory=dict)
-    """By queue: jobs that all workers of the pool together can have in hand."""
+    """By queue: jobs, or chunks, that all workers of the pool together can have in hand."""
     usage_table: str = ""
     """Counts what they have in hand; empty: nobody does."""
     deadline_margin_ms: int = 3000

@@ -116,7 +116,7 @@ class QueueWorker(Construct):
             allow_chunks(self.part, resources, pool)
         else:
             allow_jobs(self.part, resources, pool)
-            allow_counting(self.part, stack, stage.name)
+        allow_counting(self.part, stack, stage.name)
         for kind, source in feeds.sources.items():
             consume(
                 self.part,
@@ -124,6 +124,15 @@ class QueueWorker(Construct):
                 queue_arn=resources.queue_arn(names.pool_queue(stage.name, pool, kind)),
                 **source,
             )
+
+
+def _capacity(stage: Stage) -> dict[str, float]:
+    """What all workers of a pool have in hand at most, by queue."""
+    jobs = {
+        kind: delivery.batch_size * delivery.max_concurrency
+        for kind, delivery in stage.queue_lane.deliveries.items()
+    }
+    return {**jobs, CHUNKS: stage.queue_lane.chunks_concurrency}
 
 
 def _environment(
@@ -138,10 +147,7 @@ def _environment(
         webhooks_queue=resources.queue_url(names.webhooks_queue(deployment.stage.name)),
         models_elsewhere=deployment.models_elsewhere(pool),
         tenant_share=deployment.stage.queue_lane.tenant_share,
-        capacity={
-            kind: delivery.batch_size * delivery.max_concurrency
-            for kind, delivery in deployment.stage.queue_lane.deliveries.items()
-        },
+        capacity=_capacity(deployment.stage),
         usage_table=names.usage_table(deployment.stage.name),
     )
     return with_plugins_off({**settings.to_env(), **BLAS_ON_ONE_THREAD})

@@ -109,6 +109,7 @@ def test_submit_run_and_cancel_of_a_job_are_records_of_one_job_and_one_caller(
         ("submit", waiting, "ok"),
         ("cancel", waiting, "ok"),
     ]
+    assert found[0].request_id == found[1].request_id != found[2].request_id
     assert {(r.tenant, r.principal, r.model, r.version, r.digest) for r in found} == {
         (tenant, name, "scale", "2", digest_of(small_models, "scale", "2"))
     }
@@ -142,6 +143,7 @@ def test_a_job_that_was_dropped_on_a_queue_is_the_queues(service, records):
 
     [record] = records()
     assert (record.act, record.job_id, record.principal) == ("infer", body["id"], "queue")
+    assert not record.request_id, "no call submitted it"
 
 
 def lines_of(*names):
@@ -169,6 +171,7 @@ def test_a_batch_is_recorded_when_it_is_submitted_by_each_chunk_that_ran_and_whe
         ("infer", ran, "3"),
         ("cancel", ran, ""),
     ]
+    assert found[0].request_id == found[1].request_id != found[2].request_id
     assert {(r.tenant, r.principal, r.model, r.version, r.digest) for r in found} == {
         (tenant, name, "scale", "2", digest_of(small_models, "scale", "2"))
     }

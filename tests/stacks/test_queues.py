@@ -302,16 +302,16 @@ def test_ingress_counts_a_tenant_s_jobs_and_calls(prod) -> None:
     assert any(arn.endswith(":table/laneway-prod-usage") for arn in found["dynamodb:UpdateItem"])
 
 
-def test_workers_of_jobs_count_what_they_have_in_hand_and_workers_of_chunks_do_not(prod) -> None:
+def test_workers_of_jobs_and_of_chunks_count_what_they_have_in_hand(prod) -> None:
     def counting(worker: str) -> bool:
         allowed = own_actions(prod, f"laneway-prod-shared-{worker}")["dynamodb:UpdateItem"]
         return any(arn.endswith(":table/laneway-prod-usage") for arn in allowed)
 
     assert counting("queue-worker")
-    assert not counting("chunk-worker")
+    assert counting("chunk-worker")
     told = QueueWorkerSettings.from_env(environment(prod, "laneway-prod-shared-queue-worker"))
     assert told.tenant_share == QueueLane().tenant_share
-    assert told.capacity == {"async": 200, "batch": 1000}
+    assert told.capacity == {"async": 200, "batch": 1000, "chunks": 10}
 
 
 def test_who_writes_jobs_may_use_the_tables_own_key(prod) -> None:

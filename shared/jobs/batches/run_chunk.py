@@ -21,6 +21,7 @@ from shared.errors import (
     NotFoundError,
     UnavailableError,
 )
+from shared.jobs.batches.chunk_share import turned_away
 from shared.jobs.batches.collecting import rare_collections
 from shared.jobs.batches.ending import finish_if_done
 from shared.jobs.batches.engine import Engine, OutOfTimeError, Written, refuse_all
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from shared.catalog import Catalog
     from shared.inference.pipeline import ServedModel
     from shared.inference.sessions import Sessions
+    from shared.jobs.batches.chunk_share import ChunkShare
     from shared.jobs.batches.facts import ChunkOutcome
     from shared.jobs.clock import Clock
     from shared.jobs.work import Lease
@@ -85,6 +87,8 @@ class ChunkWorker:
     """By which a run sees that its time is over."""
     block_lines: int = BLOCK_LINES
     """Between two looks at that clock."""
+    share: ChunkShare | None = None
+    """What one tenant may have in hand; None: any number."""
     stopped: Callable[[], bool] = bool
     """Whether runs are aborted from outside: then the block is dropped, and costs no attempt."""
 
@@ -125,9 +129,17 @@ class ChunkRunner:
         row = worker.batches.get(key)
         if row is None:
             return Bury(f"no batch {key} is known: its row was removed, or it never was one")
-        now = worker.clock()
-        if row.status != "running" or not is_open(row.window, now):
+        if row.status != "running" or not is_open(row.window, worker.clock()):
             return DONE  # ended, or its window will open again: then the chunk has a new message
+        if worker.share is None:
+            return self._run_of(row, index, lease, until_s)
+        with worker.share.taken(key.tenant, lease=lease, clock=worker.clock) as after_s:
+            if after_s is not None:
+                return turned_away(delivery, after_s, worker.chunks, tenant=key.tenant)
+            return self._run_of(row, index, lease, until_s)
+
+    def _run_of(self, row: BatchRow, index: int, lease: Lease, until_s: float) -> Outcome:
+        worker, key, now = self._worker, row.key, self._worker.clock()
         claim = worker.batches.claim_chunk(
             key, index, owner=lease.owner, until=lease.until, now=now
         )

@@ -88,11 +88,12 @@ class Batches:
         *,
         tenant: str,
         principal: str = "queue",
+        request_id: str = "",
         batch_id: str | None = None,
         idempotency_key: str | None = None,
         jobs_max: int | None = None,
     ) -> AcceptedBatch:
-        """Accept a batch, once for each id or key of a tenant; `principal` asks for it.
+        """Accept a batch, once for each id or key of a tenant; `principal` asks for it, by the call `request_id`.
 
         `jobs_max`: how many unfinished jobs and batches the tenant may have. Raises a `CallerError`,
         `ConflictError` and `TooManyJobsError` among them, or `UnavailableError`: then there is none.
@@ -100,13 +101,19 @@ class Batches:
         now = self._clock()
         derived = None if idempotency_key is None else _derived("k", tenant, idempotency_key)
         key = BatchKey(tenant, batch_id or derived or new_id(now))
-        row = replace(self._new_row(submission, key, now), principal=principal)
+        new = self._new_row(submission, key, now)
+        row = replace(new, principal=principal, request_id=request_id)
         return self._accept(row, jobs_max)
 
     def retry(
-        self, key: BatchKey, *, principal: str = "queue", jobs_max: int | None = None
+        self,
+        key: BatchKey,
+        *,
+        principal: str = "queue",
+        request_id: str = "",
+        jobs_max: int | None = None,
     ) -> AcceptedBatch:
-        """A new batch of the lines that failed, once for each batch; `principal` asks for it.
+        """A new batch of the lines that failed, once for each batch; `principal` asks for it, as above.
 
         Raises `NotFinishedError` for a batch that has not ended, `InvalidRequestError` for one in
         which no line failed.
@@ -138,6 +145,7 @@ class Batches:
                     purge_at=now + wait_s + self._rules.retention_s,
                     metadata=row.metadata,
                     principal=principal,
+                    request_id=request_id,
                     retry_of=key.id,
                 )
             ),
