@@ -23,6 +23,8 @@ from shared.results.rows import JobKey
 from tests.fixtures.audit_log import audited, make_audit_log
 
 TEXT = ("submit", "shout", "--text", "--input", "-")
+ASYNC = ("--pool", "shared", "--class", "async")
+"""The one queue to look at; each that is empty is waited for."""
 
 
 class Ran(NamedTuple):
@@ -270,7 +272,7 @@ def test_dead_letters_are_counted_shown_and_stay(laneway, service, stage, dead):
     service.run_jobs()
 
     counted = laneway("dlq", "list", *stage)
-    shown = [laneway("dlq", "show", "--pool", "shared", *stage) for _ in range(2)]
+    shown = [laneway("dlq", "show", *ASYNC, *stage) for _ in range(2)]
 
     assert counted.exit_code == 0, counted.output
     rows = [line.split()[:3] for line in counted.stdout.splitlines()]
@@ -355,7 +357,7 @@ def test_with_delete_what_nothing_can_be_done_for_is_removed(laneway, service, s
     for body in ("not a job", '{"schema_version": 1, "chunk": {"batch": "b", "index": 0}}'):
         dead.send(body, tenant="default")
 
-    result = laneway("dlq", "redrive", "--delete", *stage)
+    result = laneway("dlq", "redrive", *ASYNC, "--delete", *stage)
 
     assert result.exit_code == 0, result.output
     told = [line.split()[-3:] for line in result.stdout.splitlines()]
@@ -374,7 +376,7 @@ def test_a_dropped_message_that_never_became_a_job_is_sent_back_and_becomes_one(
     body = json.dumps({"schema_version": 1, "model": "shout", "input": request})
     name = f"m-{dead.send(body, tenant='default')}"
 
-    result = laneway("dlq", "redrive", "--class", "async", "--pool", "shared", *stage)
+    result = laneway("dlq", "redrive", *ASYNC, *stage)
     service.run_jobs()
 
     assert result.exit_code == 0, result.output
