@@ -96,17 +96,13 @@ class FleetScaler:
         rules, idle_since = self.rules[pool], self.memory.idle_since(pool)
         try:
             workers, counted = self.fleet.workers(pool), self.depths.of(pool)
+            quiet = not woken and not any(counted.depths.values())
+            leased = self.leases.leased(pool) if quiet and workers.desired else 0
         except UnavailableError:
             if idle_since is not None:  # what nobody saw was not quiet
                 self.memory.remember(pool, None)
             raise
-        quiet = not woken and not any(counted.depths.values())
-        seen = Seen(
-            depths=counted.depths,
-            leased=self.leases.leased(pool) if quiet and workers.desired else 0,
-            woken=woken,
-            workers=workers.desired,
-        )
+        seen = Seen(depths=counted.depths, leased=leased, woken=woken, workers=workers.desired)
         decision = desired(seen, rules, idle_since=idle_since, now=self.clock())
         if decision.workers != workers.desired:
             self.fleet.resize(pool, decision.workers)

@@ -15,6 +15,7 @@ from functions.fleet_scaler import assembly
 from functions.fleet_scaler.service import CRASHES, METRICS, make_handler
 from shared.errors import UnavailableError
 from shared.results.dynamodb import DynamoJobStore
+from shared.results.table import table_definition
 from shared.settings.jobs import FleetScalerSettings
 from tests.fixtures.job_rows import START, ManualClock, new_row
 
@@ -221,6 +222,24 @@ def test_the_quiet_begins_anew_after_a_queue_that_could_not_be_asked(stage):
         with pytest.raises(UnavailableError):
             stage.minute()
     assert sqs.create_queue(QueueName=url.rpartition("/")[2])["QueueUrl"] == url
+
+    stage.minute()
+
+    assert stage.workers == 1
+    for _ in range(10):
+        stage.minute()
+    assert stage.workers == 0
+
+
+def test_the_quiet_begins_anew_after_a_table_that_could_not_be_asked(stage):
+    stage.call({"wake": POOL})
+    stage.minute()
+    dynamodb, table = stage.resources.dynamodb, stage.resources.jobs_table
+    dynamodb.delete_table(TableName=table)
+    for _ in range(20):
+        with pytest.raises(UnavailableError):
+            stage.minute()
+    dynamodb.create_table(**table_definition(table))
 
     stage.minute()
 
