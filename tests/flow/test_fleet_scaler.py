@@ -236,7 +236,7 @@ def test_the_quiet_begins_anew_after_a_table_that_could_not_be_asked(stage):
     stage.minute()
     dynamodb, table = stage.resources.dynamodb, stage.resources.jobs_table
     dynamodb.delete_table(TableName=table)
-    for _ in range(20):
+    for _ in range(11):
         with pytest.raises(UnavailableError):
             stage.minute()
     dynamodb.create_table(**table_definition(table))
