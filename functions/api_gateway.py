@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from shared.limiting.gate import Gate
-    from shared.principal import Principal
+    from shared.principal import Principal, Signers
     from shared.telemetry import Telemetry
 
 DEFAULT_STAGE: Final = "$default"
@@ -116,15 +116,17 @@ def serve(
     answer: Callable[[HttpRequest, RequestFacts], Response],
     telemetry: Telemetry,
     gate: Gate | None = None,
+    signers: Signers | None = None,
 ) -> dict[str, Any]:
     """Answer one call, whatever happens: every failure becomes an error in our shape.
 
-    The request's id is the gateway's, which its access log has too. `gate` None: nothing is limited.
+    The request's id is the gateway's, which its access log has too. `gate` None: nothing is limited. `signers`:
+    what callers known to AWS IAM may do.
     """
     facts = RequestFacts(event["requestContext"]["requestId"], time.perf_counter_ns())
     standing = None
     try:
-        principal = principal_of(event)
+        principal = principal_of(event, signers)
         facts.tenant, facts.principal = principal.tenant, principal.name
         if (
             gate is not None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.errors import ForbiddenError, UnauthorizedError
@@ -25,7 +25,7 @@ ADMIN: Final = "admin"
 SCOPES: Final = (INFER, SUBMIT, READ, ADMIN)
 """`admin` includes the others."""
 DEFAULT_SCOPES: Final = f"{INFER} {SUBMIT} {READ}"
-"""What a key has that was made without scopes, and every caller known to AWS IAM."""
+"""What a key has that was made without scopes, and a caller known to AWS IAM where a stage grants nobody else."""
 DEFAULT_TENANT: Final = "default"
 TENANT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 """A tenant is a part of keys, prefixes and names: it must not hold what separates them there."""
@@ -81,7 +81,7 @@ def _forbidden(scope: str, model: str | None) -> ForbiddenError:
     wanted = scope if model is None else f"{scope} or {scope}:{model}"
     return ForbiddenError(
         f"this call needs the scope {wanted}, which the caller does not have; the owner of the stage "
-        "grants scopes with the key (`laneway keys create --scope`) or in the token"
+        "grants scopes with the key (`laneway keys create --scope`), in the token, or to the signer's role"
     )
 
 
@@ -136,17 +136,56 @@ def write_verdict(principal: Principal, *, key_id: str = "") -> dict[str, str]:
     return {**verdict, _DIGEST: digest.hexdigest()[:32]}
 
 
-def principal_of(event: Mapping[str, Any]) -> Principal:
+class Signers:
+    """What callers known to AWS IAM may do: `grants` has scopes by `role/<name>` and `user/<name>`.
+
+    A name may have `*` for any characters; who is under several names has the scopes of all of them, and who is
+    under none has none. Without any grants everybody has `DEFAULT_SCOPES`.
+    """
+
+    def __init__(self, grants: Mapping[str, str] | None = None) -> None:
+        self._grants = [
+            (re.compile(".*".join(map(re.escape, name.split("*")))), read_scopes(scopes))
+            for name, scopes in (grants or {}).items()
+        ]
+        self._everybody = frozenset() if grants else read_scopes(DEFAULT_SCOPES)
+        self._kept: dict[str, Principal] = {}
+
+    def principal(self, arn: str) -> Principal:
+        """The caller that AWS IAM knows by this ARN."""
+        found = self._kept.get(arn)
+        if found is None:
+            if len(self._kept) >= _KEPT_MAX:
+                self._kept.clear()
+            known = principal_of_arn(arn)
+            found = self._kept[arn] = replace(known, scopes=self._scopes(known.name))
+        return found
+
+    def _scopes(self, name: str) -> frozenset[str]:
+        """Of `iam:<ARN without session>`: a path is no part of who somebody is, and a role's is not told."""
+        kind, _, rest = name.split(":", 6)[6].partition("/")
+        caller = f"{_KINDS.get(kind, kind)}/{rest.rpartition('/')[2]}"
+        return self._everybody.union(
+            *(scopes for pattern, scopes in self._grants if pattern.fullmatch(caller))
+        )
+
+
+_KINDS: Final = {"assumed-role": "role"}
+
+
+def principal_of(event: Mapping[str, Any], signers: Signers | None = None) -> Principal:
     """Who makes the call of this event; `NOBODY` where no authorizer was asked.
 
-    Raises `UnauthorizedError` for a proof that expired while the gateway kept its verdict.
+    `signers`: what callers known to AWS IAM may do. Raises `UnauthorizedError` for a proof that expired while
+    the gateway kept its verdict.
     """
     authorizer = event["requestContext"].get("authorizer")
     if authorizer is None:
         return NOBODY
     verdict = authorizer.get("lambda")
     if verdict is None:
-        return _of_iam(authorizer)
+        arn = (authorizer.get("iam") or {}).get("userArn")
+        return (signers or _ANY_SIGNER).principal(arn) if arn else NOBODY
     seen = verdict.get(_DIGEST) or tuple(verdict.items())
     principal = _kept.get(seen)
     if principal is None:
@@ -156,6 +195,7 @@ def principal_of(event: Mapping[str, Any]) -> Principal:
     return principal
 
 
+_ANY_SIGNER: Final = Signers()
 _kept: Final[dict[Any, Principal]] = {}
 
 
@@ -175,13 +215,6 @@ def _of_verdict(verdict: Mapping[str, str]) -> Principal:
         verdict.get("limits", ""),
         float(expires_at) if expires_at else None,
     )
-
-
-def _of_iam(authorizer: Mapping[str, Any]) -> Principal:
-    arn = (authorizer.get("iam") or {}).get("userArn")
-    if not arn:
-        return NOBODY
-    return _kept.get(arn) or _keep(arn, principal_of_arn(arn))
 
 
 def principal_of_arn(arn: str) -> Principal:

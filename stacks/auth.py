@@ -7,14 +7,16 @@ since a route has one authorizer (docs/decisions/0101-signed-calls-have-an-api-o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from shared.principal import check_scopes
 from shared.settings import TokenIssuer
 from stacks.errors import StageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 ALGORITHMS: Final = (
     "RS256",
@@ -29,6 +31,7 @@ ALGORITHMS: Final = (
 )
 """Signatures by a private key. Neither `none` nor a shared secret (HS256) is offered."""
 _HTTPS: Final = "https://"
+_CALLER: Final = re.compile(r"(role|user)/[A-Za-z0-9+=,.@_*-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,25 @@ class Tokens(TokenIssuer):
 
 @dataclass(frozen=True, slots=True)
 class Iam:
-    """Calls signed (SigV4) by whom AWS IAM knows; each role or user is a tenant."""
+    """Calls signed (SigV4) by whom AWS IAM knows; each role or user is a tenant.
+
+    `grants`: scopes by `role/<name>` and `user/<name>`, with `*` for any characters; who is under none may do
+    nothing. Without any, whoever IAM lets through may do all but `admin`.
+    """
+
+    grants: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        for name, scopes in self.grants.items():
+            if not _CALLER.fullmatch(name):
+                raise StageError(
+                    f"Iam: {name!r} names no caller; write role/<name> or user/<name>, without a path, with * "
+                    "for any characters"
+                )
+            try:
+                check_scopes(scopes.split())
+            except ValueError as error:
+                raise StageError(f"Iam, {name}: {error}") from error
 
 
 Mode = ApiKeys | Tokens | Iam
@@ -94,6 +115,11 @@ def issuers(auth: Sequence[Mode]) -> tuple[TokenIssuer, ...]:
 def takes_signatures(auth: Sequence[Mode]) -> bool:
     """Whether signed calls are accepted."""
     return any(isinstance(mode, Iam) for mode in auth)
+
+
+def iam_grants(auth: Sequence[Mode]) -> dict[str, str]:
+    """What signed callers may do; empty: all but `admin`, for everybody whom IAM lets through."""
+    return {name: to for mode in auth if isinstance(mode, Iam) for name, to in mode.grants.items()}
 
 
 def takes_credentials(auth: Sequence[Mode]) -> bool:

@@ -19,7 +19,7 @@ from shared.schema.tenants import write_limits
 from shared.settings import AuthorizerSettings, PoolAlias
 from shared.settings.jobs import IngressSettings
 from stacks import names
-from stacks.auth import issuers, takes_credentials, takes_keys, takes_signatures
+from stacks.auth import iam_grants, issuers, takes_credentials, takes_keys, takes_signatures
 from stacks.errors import SynthError
 from stacks.parts.function import LanewayFunction, control_layer, with_plugins_off
 from stacks.parts.http_api import LanewayHttpApi, credential_authorizer
@@ -155,6 +155,7 @@ def _ingress(
         usage_table=names.usage_table(stage.name),
         tenant_limits=write_limits(stage.tenant_limits),
         tenants_table=looked_up_in(stage),
+        iam_grants=iam_grants(stage.auth),
     )
     part = LanewayFunction(
         stack,

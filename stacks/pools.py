@@ -15,6 +15,7 @@ from shared.limits import HTTP_API_INTEGRATION_TIMEOUT_S
 from shared.schema.tenants import write_limits
 from shared.settings import RealtimeSettings
 from stacks import names
+from stacks.auth import iam_grants
 from stacks.parts.fetched_models import FetchedModels
 from stacks.parts.function import LanewayFunction, control_layer, runtime_layer
 from stacks.parts.limits import allow_counting, allow_reading_limits, looked_up_in
@@ -152,5 +153,6 @@ def environment(
         usage_table=names.usage_table(stage.name),
         tenant_limits=write_limits(stage.tenant_limits),
         tenants_table=looked_up_in(stage),
+        iam_grants=iam_grants(stage.auth),
     )
     return {**settings.to_env(), **BLAS_ON_ONE_THREAD}

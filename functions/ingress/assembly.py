@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from shared.catalog import Catalog
     from shared.jobs.clock import Clock
     from shared.limiting.gate import Gate
+    from shared.principal import Signers
     from shared.settings.jobs import IngressSettings
     from shared.telemetry import Telemetry
 
@@ -130,11 +131,22 @@ def make_batches(
 
 
 def make_handler(
-    service: IngressService, *, telemetry: Telemetry, gate: Gate | None = None
+    service: IngressService,
+    *,
+    telemetry: Telemetry,
+    gate: Gate | None = None,
+    signers: Signers | None = None,
 ) -> Callable[[Mapping[str, Any], Any], dict[str, Any]]:
     """The Lambda handler, for events of the gateway and for those that realtime hands over."""
 
     def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
-        return serve(event, context, answer=service.answer, telemetry=telemetry, gate=gate)
+        return serve(
+            event,
+            context,
+            answer=service.answer,
+            telemetry=telemetry,
+            gate=gate,
+            signers=signers,
+        )
 
     return handler

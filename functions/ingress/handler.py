@@ -15,6 +15,7 @@ from functions.ingress.readiness import LambdaReadiness
 from functions.ingress.service import IngressService
 from shared.catalog import load_catalog
 from shared.limiting.opened import open_gate
+from shared.principal import Signers
 from shared.settings.jobs import IngressSettings
 from shared.telemetry import Telemetry
 
@@ -50,4 +51,5 @@ handler = make_handler(
         log_level=_settings.log_level,
     ),
     gate=_gate,
+    signers=Signers(_settings.iam_grants),
 )

@@ -23,6 +23,7 @@ from shared.inference.warm_set import loaded_first
 from shared.limiting.opened import open_gate
 from shared.limits import LAMBDA_MEMORY_MIB_PER_VCPU, MIB
 from shared.principal import INFER as INFERENCE
+from shared.principal import Signers
 from shared.schema.compiled import load_validators
 from shared.schema.prefer import read_prefer
 from shared.schema.wire import HEADER_LENGTH, join_answer, open_body, parse_json
@@ -76,7 +77,7 @@ def make_handler(
     for name, reason in service.check_defaults().items():
         telemetry.logger.error("model not loaded", extra={"model": name, "reason": reason})
 
-    ingress = settings.ingress_function
+    ingress, signers = settings.ingress_function, Signers(settings.iam_grants)
     gate = gate or open_gate(
         usage_table=settings.usage_table,
         tenant_limits=settings.tenant_limits,
@@ -91,7 +92,14 @@ def make_handler(
             handed_over = _hand_over(event, context, ingress, lambda_client, telemetry)
             if handed_over is not None:
                 return handed_over
-        return serve(event, context, answer=service.answer, telemetry=telemetry, gate=gate)
+        return serve(
+            event,
+            context,
+            answer=service.answer,
+            telemetry=telemetry,
+            gate=gate,
+            signers=signers,
+        )
 
     return handler
 

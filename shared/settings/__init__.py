@@ -7,7 +7,7 @@ missing variable fails at synth and not at the first request.
 from __future__ import annotations
 
 import json
-from dataclasses import MISSING, Field, asdict, dataclass, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from shared.compact import read_aliases, read_queues, write_aliases, write_queues
@@ -102,6 +102,8 @@ class RealtimeSettings(Settings):
     """Limits of tenants that have none of their own, as compact JSON; empty: none."""
     tenants_table: str = ""
     """Rows of tenants with limits of their own, for callers known to AWS IAM; empty: there are none of these."""
+    iam_grants: dict[str, str] = field(default_factory=dict)
+    """Scopes by `role/<name>` and `user/<name>`, with `*` for any characters; empty: all but `admin` for everybody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,6 +65,8 @@ class IngressSettings(JobSettings):
     """As in `RealtimeSettings`."""
     tenants_table: str = ""
     """As in `RealtimeSettings`."""
+    iam_grants: dict[str, str] = field(default_factory=dict)
+    """As in `RealtimeSettings`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ import pytest
 from shared.settings import AuthorizerSettings, RealtimeSettings
 from shared.settings.jobs import IngressSettings
 from stacks.auth import ApiKeys, Iam, Tokens
+from stacks.errors import StageError
 from stacks.stages import DEV
 from tests.stacks.aws_words import resolved
 
@@ -172,6 +173,27 @@ def test_both_apis_are_throttled_logged_and_watched(made) -> None:
         }
     alarms = {alarm["AlarmName"] for alarm in several.properties("AWS::CloudWatch::Alarm")}
     assert {"laneway-dev-gateway-5xx", "laneway-dev-gateway-signed-5xx"} <= alarms
+
+
+def test_functions_are_told_what_the_stage_grants_to_whom_iam_knows(made) -> None:
+    grants = {"role/batch-*": "submit read", "user/ann": "infer:breast-cancer"}
+    granting = made(Iam(grants=grants))
+    realtime = RealtimeSettings.from_env(environment(granting, "shared-realtime"))
+    assert realtime.iam_grants == grants
+    assert IngressSettings.from_env(environment(granting, "ingress")).iam_grants == grants
+
+
+@pytest.mark.parametrize(
+    ("grants", "words"),
+    [
+        ({"batch": "read"}, "names no caller"),
+        ({"role/team/batch": "read"}, "names no caller"),
+        ({"role/batch": "read write"}, "'write' is no scope"),
+    ],
+)
+def test_a_grant_to_nobody_or_of_nothing_is_refused(grants, words) -> None:
+    with pytest.raises(StageError, match=words):
+        Iam(grants=grants)
 
 
 def test_addresses_in_answers_are_right_on_each_of_two_apis(made) -> None:

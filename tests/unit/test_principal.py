@@ -13,6 +13,7 @@ from shared.principal import (
     LOOK_UP,
     NOBODY,
     Principal,
+    Signers,
     check_scopes,
     principal_of,
     principal_of_arn,
@@ -138,6 +139,31 @@ def test_a_name_cannot_pass_for_the_digest_of_another():
     assert digest.startswith("sha256-")
     posing = principal_of_arn(f"arn:aws:sts::123456789012:assumed-role/{digest}/s")
     assert posing.tenant not in (odd, f"iam.123456789012.role.{digest}")
+
+
+GRANTED = Signers(
+    {"role/batch-*": "submit read", "role/batch-night": "infer:scale", "user/ann": "admin"}
+)
+
+
+@pytest.mark.parametrize(
+    ("arn", "scopes"),
+    [
+        ("sts::123456789012:assumed-role/batch-day/1", {"submit", "read"}),
+        ("sts::123456789012:assumed-role/batch-night/1", {"submit", "read", "infer:scale"}),
+        ("iam::123456789012:user/team/ann", {"infer", "submit", "read", "admin"}),
+        ("iam::123456789012:user/batch-day", set()),
+        ("sts::123456789012:assumed-role/another-batch-day/1", set()),
+        ("iam::123456789012:user/x:role/batch-day", set()),
+        ("sts::123456789012:federated-user/ann", set()),
+        ("iam::123456789012:root", set()),
+    ],
+)
+def test_whom_iam_knows_has_what_the_stage_grants_by_name_and_else_nothing(arn, scopes):
+    caller = {"userArn": f"arn:aws:{arn}", "accountId": "123456789012"}
+
+    assert principal_of(event(caller, kind="iam"), GRANTED).scopes == scopes
+    assert principal_of(event(caller, kind="iam")).scopes == {"infer", "submit", "read"}
 
 
 def test_limits_of_whom_iam_knows_are_still_to_be_read():

@@ -138,6 +138,17 @@ def test_a_caller_without_it_is_refused_with_the_scopes_name(package, scopes):
     assert "infer or infer:scale" in body["error"]
 
 
+@pytest.mark.parametrize(("role", "status"), [("asks", 200), ("reads", 403), ("another", 403)])
+def test_a_signed_call_may_do_what_the_stage_grants_its_role(package, role, status):
+    grants = {"role/asks": "infer:scale", "role/reads": "read"}
+    handler = make_handler(settings(iam_grants=grants), catalog=catalog(package), package=package)
+    event = infer_event("scale")
+    arn = f"arn:aws:sts::123456789012:assumed-role/{role}/session"
+    event["requestContext"]["authorizer"] = {"iam": {"userArn": arn}}
+
+    assert handler(event, CONTEXT)["statusCode"] == status
+
+
 def test_a_call_that_no_authorizer_saw_is_refused(package):
     handler = make_handler(settings(), catalog=catalog(package), package=package)
     event = infer_event("scale")
