@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
@@ -38,7 +39,7 @@ def test_a_pool_that_is_gone_is_not_ready_and_the_other_one_is(own_models):
         assert states(service)["scale/2"] == "READY"
 
 
-def test_a_file_that_was_changed_after_locking_is_not_served_and_the_others_are(own_models):
+def test_a_file_that_was_changed_after_locking_is_not_served_and_the_others_are(own_models, capsys):
     with (own_models / "scale" / "2" / "model.onnx").open("ab") as file:
         file.write(b"\0")
     with start_service(own_models) as service:
@@ -51,6 +52,10 @@ def test_a_file_that_was_changed_after_locking_is_not_served_and_the_others_are(
         # The version before it is whole: that is the way back.
         answer = service.request("POST", "/v2/models/scale/versions/1/infer", body=GOOD)
         assert answer.json()["outputs"][0]["data"] == [2.0, 4.0]
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "{" in line[:1]]
+    [call] = [line for line in said if line.get("code") == "model_digest_mismatch"]
+    assert call["audit"] == "infer"
+    assert call["server_errors"] == 1, "which the pool's alarm looks at"
 
 
 def test_a_missing_file_is_503_and_the_others_are_served(own_models):
