@@ -11,12 +11,13 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from random import uniform
 from threading import Lock
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from shared.jobs.concluding import conclude
 from shared.jobs.sharing import tenant_of, turn_away
-from shared.limiting.shares import HOLD_S, HOLD_WEIGHT, away_s, free, pace_per_s
+from shared.limiting.shares import EAGER, away_s, free
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,21 +32,62 @@ SEEN_WEIGHT: Final = 0.5
 RUNS_INSTEAD: Final = 8
 """How many times cheaper a run must be than sending its message away, for nothing to be sent away."""
 
+LEAST_S: Final = 0.1
+"""Nobody is sent away for less; SQS makes a second of it."""
+FORGET_S: Final = 10.0
+"""After so long without anybody sent away, a tenant's pace is not known any more."""
+PACE_S: Final = 4.0
+"""What began to run longer ago counts half in a tenant's pace."""
+TRUST: Final = 4.0
+"""A place is given out so many times as far ahead as the pace has been counted."""
+GUESS: Final = 0.5
+"""The same of the time that a tenant has been crowded, before its pace is known."""
+
 
 @dataclass(slots=True, eq=False)
-class _Tenant:
-    """One tenant on one queue."""
+class Crowd:
+    """What is known of one tenant on one queue; times by the monotonic clock."""
 
     waiting: int = 0
-    hold_s: float = HOLD_S
+    since_s: float = 0.0
+    """It has been crowded since."""
+    last_s: float = -math.inf
+    """When some of its jobs were sent away last."""
+    left: float = 0.0
+    """So many began to run in `counted_s` seconds in which others waited."""
+    counted_s: float = 0.0
+    mark_s: float = 0.0
     line_ends_at: float = 0.0
 
+    def join(self, granted: int, now_s: float) -> None:
+        """So many of its jobs wait now."""
+        if not self.waiting:
+            self.mark_s = now_s
+        self.waiting += granted
 
-class Place(NamedTuple):
-    """Where a delivery waits; given back when it begins to run."""
+    def leave(self, now_s: float) -> None:
+        """One of them begins to run."""
+        self.waiting -= 1
+        self.left += 1
+        self.counted_s += now_s - self.mark_s
+        self.mark_s = now_s
 
-    tenant: _Tenant
-    since_s: float
+    def away_s(self, turned: int, *, now: float, now_s: float) -> list[float]:
+        """Seconds until each of so many comes again: its place in the line, as far as one is given out."""
+        if now_s - self.last_s > FORGET_S:
+            self.since_s, self.line_ends_at = now_s, 0.0
+            self.left, self.counted_s, self.mark_s = 0.0, 0.0, now_s
+        self.last_s = now_s
+        if not self.left or not self.counted_s:
+            return [_after(GUESS * (now_s - self.since_s)) for _ in range(turned)]
+        if self.counted_s > 2 * PACE_S:
+            self.left, self.counted_s = self.left / 2, self.counted_s / 2
+        pace = EAGER * self.left / self.counted_s
+        self.line_ends_at = max(self.line_ends_at, now) + turned / pace
+        places_s = away_s(turned, ends_at=self.line_ends_at, pace=pace, now=now, least_s=LEAST_S)
+        horizon_s = TRUST * self.counted_s
+        self.line_ends_at = min(self.line_ends_at, now + horizon_s)
+        return [place_s if place_s <= horizon_s else _after(horizon_s) for place_s in places_s]
 
 
 @dataclass(slots=True)
@@ -66,9 +108,9 @@ class Fairness:
         self._share = share
         self._monotonic = monotonic
         self._lock = Lock()
-        self._tenants: dict[tuple[str, str], _Tenant] = {}
+        self._crowds: dict[tuple[str, str], Crowd] = {}
         self._costs: dict[str, _Costs] = {}
-        self._places: dict[tuple[str, str], Place] = {}
+        self._places: dict[tuple[str, str], Crowd] = {}
 
     def admitted(
         self, queue: str, deliveries: Sequence[Delivery], *, ahead: int
@@ -90,24 +132,21 @@ class Fairness:
             jobs_max = ahead if cheaper else int(self._share * ahead)
             away: dict[int, float] = {}
             for tenant, positions in by_tenant.items():
-                known = self._tenants.setdefault((queue, tenant), _Tenant())
+                crowd = self._crowds.setdefault((queue, tenant), Crowd())
                 receipts = [(queue, deliveries[position].receipt) for position in positions]
-                away |= self._enter(known, positions, receipts, max(1, jobs_max))
+                away |= self._enter(crowd, positions, receipts, max(1, jobs_max))
         if away:
             self._turn_away(queue, deliveries, away, costs)
         return [delivery for place, delivery in enumerate(deliveries) if place not in away]
 
-    def entered(self, queue: str, delivery: Delivery) -> Place | None:
-        """The place of an admitted delivery, for who gives it back."""
+    def entered(self, queue: str, delivery: Delivery) -> Crowd | None:
+        """Among whom an admitted delivery waits."""
         return self._places.pop((queue, delivery.receipt), None)
 
-    def leave(self, place: Place) -> None:
-        """It waits no more."""
-        tenant, since_s = place
+    def leave(self, crowd: Crowd) -> None:
+        """One of these waits no more."""
         with self._lock:
-            tenant.waiting -= 1
-            held_s = self._monotonic() - since_s
-            tenant.hold_s = (1 - HOLD_WEIGHT) * tenant.hold_s + HOLD_WEIGHT * held_s
+            crowd.leave(self._monotonic())
 
     def ran(self, queue: str, *, job_s: float) -> None:
         """A job of the queue took so long, its part of the run."""
@@ -117,23 +156,20 @@ class Fairness:
 
     def _enter(
         self,
-        tenant: _Tenant,
+        crowd: Crowd,
         positions: Sequence[int],
         receipts: Sequence[tuple[str, str]],
         jobs_max: int,
     ) -> Mapping[int, float]:
         """Seconds until each of those comes again that may not be taken, by position."""
-        granted = free(jobs_max, tenant.waiting, len(positions))
-        place = Place(tenant, self._monotonic())
-        self._places.update(dict.fromkeys(receipts[:granted], place))
-        tenant.waiting += granted
+        now_s = self._monotonic()
+        granted = free(jobs_max, crowd.waiting, len(positions))
+        self._places.update(dict.fromkeys(receipts[:granted], crowd))
+        crowd.join(granted, now_s)
         turned = positions[granted:]
         if not turned:
             return {}
-        now = self._worker.clock()
-        line_pace = pace_per_s(jobs_max, tenant.hold_s)
-        tenant.line_ends_at = max(tenant.line_ends_at, now) + len(turned) / line_pace
-        after_s = away_s(len(turned), ends_at=tenant.line_ends_at, pace=line_pace, now=now)
+        after_s = crowd.away_s(len(turned), now=self._worker.clock(), now_s=now_s)
         return dict(zip(turned, after_s, strict=True))
 
     def _turn_away(
@@ -150,6 +186,11 @@ class Fairness:
         took_s = (self._monotonic() - started_s) / len(away)
         with self._lock:
             costs.away_s = _averaged(costs.away_s or math.inf, took_s)
+
+
+def _after(horizon_s: float) -> float:
+    """Later than that, and not all at once; more is known then."""
+    return max(LEAST_S, horizon_s * uniform(1.0, 2.0))  # noqa: S311  spreads load, guards nothing
 
 
 def _averaged(before: float, now: float) -> float:

@@ -12,7 +12,7 @@ from shared.limits import DECODED_BODY_BYTES_MAX
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from gpu_workers.fairness import Place
+    from gpu_workers.fairness import Crowd
     from shared.inference.pipeline import ServedModel
     from shared.inference.sessions import Lease
     from shared.jobs.work import Work
@@ -29,7 +29,7 @@ class Held:
     """When its message and its lease are extended next, on the monotonic clock."""
     work: Work | None = None
     """The claimed job; None: not claimed, or handed back."""
-    entered: Place | None = None
+    entered: Crowd | None = None
     """Its place in its tenant's share; given back when it begins to run."""
     until: float = 0.0
     """Epoch seconds: when the row's lease lapses."""
@@ -53,7 +53,7 @@ class Hand:
     """All of it, counted: by queue, for how much more to receive, and in bytes."""
 
     def __init__(
-        self, *, bytes_max: int, leave: Callable[[Place], None] = lambda _entered: None
+        self, *, bytes_max: int, leave: Callable[[Crowd], None] = lambda _crowd: None
     ) -> None:
         self._bytes_max = bytes_max
         self._leave = leave

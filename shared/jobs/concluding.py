@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -46,7 +45,7 @@ def _hand_back(queue: Queue, again: Sequence[tuple[Delivery, Retry]]) -> None:
     with suppress(QueueUnavailableError):
         queue.hand_back_many(
             [delivery for delivery, _ in again],
-            delays_s=[math.ceil(outcome.after_s) for _, outcome in again],
+            delays_s=[outcome.after_s for _, outcome in again],
         )
 
 

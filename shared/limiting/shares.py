@@ -84,11 +84,12 @@ def pace_per_s(share: int, hold_s: float) -> float:
     return EAGER * share / max(hold_s, 0.001)
 
 
-def away_s(turned: int, *, ends_at: float, pace: float, now: float) -> list[float]:
+def away_s(
+    turned: int, *, ends_at: float, pace: float, now: float, least_s: float = AWAY_S[0]
+) -> list[float]:
     """How long each is sent away, where the line with all of them ends at `ends_at`."""
-    low, high = AWAY_S
     places = (ends_at - now - (turned - 1 - place) / pace for place in range(turned))
-    return [min(high, max(low, place)) for place in places]
+    return [min(AWAY_S[1], max(least_s, place)) for place in places]
 
 
 def held_s(entered: Entered, now: float) -> float:

@@ -139,7 +139,7 @@ class InvokedQueue:
         """Nothing is received through a function."""
         _refuse()
 
-    def hand_back(self, delivery: Delivery, *, delay_s: int = 0) -> NoReturn:  # noqa: ARG002  the protocol's
+    def hand_back(self, delivery: Delivery, *, delay_s: float = 0) -> NoReturn:  # noqa: ARG002  the protocol's
         """Nothing is received through a function."""
         _refuse()
 
@@ -147,7 +147,7 @@ class InvokedQueue:
         self,
         deliveries: Sequence[Delivery],  # noqa: ARG002  the protocol's
         *,
-        delays_s: Sequence[int],  # noqa: ARG002  the protocol's
+        delays_s: Sequence[float],  # noqa: ARG002  the protocol's
     ) -> NoReturn:
         """Nothing is received through a function."""
         _refuse()

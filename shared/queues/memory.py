@@ -6,6 +6,7 @@ that `receive` waits for a message in real time.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from threading import Condition
 from typing import TYPE_CHECKING
@@ -104,11 +105,11 @@ class MemoryQueue:
         for delivery in deliveries:
             self.acknowledge(delivery)
 
-    def hand_back(self, delivery: Delivery, *, delay_s: int = 0) -> None:
+    def hand_back(self, delivery: Delivery, *, delay_s: float = 0) -> None:
         """Make a message visible again."""
-        self.extend(delivery, visibility_s=delay_s)
+        self.extend(delivery, visibility_s=math.ceil(delay_s))
 
-    def hand_back_many(self, deliveries: Sequence[Delivery], *, delays_s: Sequence[int]) -> None:
+    def hand_back_many(self, deliveries: Sequence[Delivery], *, delays_s: Sequence[float]) -> None:
         """Make messages visible again."""
         for delivery, delay_s in zip(deliveries, delays_s, strict=True):
             self.hand_back(delivery, delay_s=delay_s)

@@ -79,10 +79,10 @@ class Queue(Protocol):
     def acknowledge_many(self, deliveries: Sequence[Delivery]) -> None:
         """Remove many messages in few calls; one that the broker does not remove comes again."""
 
-    def hand_back(self, delivery: Delivery, *, delay_s: int = 0) -> None:
-        """Make a message visible again after `delay_s`."""
+    def hand_back(self, delivery: Delivery, *, delay_s: float = 0) -> None:
+        """Make a message visible again after `delay_s`; SQS takes the next whole second."""
 
-    def hand_back_many(self, deliveries: Sequence[Delivery], *, delays_s: Sequence[int]) -> None:
+    def hand_back_many(self, deliveries: Sequence[Delivery], *, delays_s: Sequence[float]) -> None:
         """Make many messages visible again, each after its own time, in few calls.
 
         One that the broker does not take comes again when it lapses.

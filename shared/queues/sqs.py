@@ -6,6 +6,7 @@ nothing. A delivery that Lambda's event source hands over is read by `from_recor
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -113,11 +114,11 @@ class SqsQueue:
             with _named():
                 self._client.delete_message_batch(QueueUrl=self._url, Entries=entries)
 
-    def hand_back(self, delivery: Delivery, *, delay_s: int = 0) -> None:
+    def hand_back(self, delivery: Delivery, *, delay_s: float = 0) -> None:
         """Make a message visible again."""
-        self.extend(delivery, visibility_s=delay_s)
+        self.extend(delivery, visibility_s=math.ceil(delay_s))
 
-    def hand_back_many(self, deliveries: Sequence[Delivery], *, delays_s: Sequence[int]) -> None:
+    def hand_back_many(self, deliveries: Sequence[Delivery], *, delays_s: Sequence[float]) -> None:
         """Make messages visible again, ten a call; one that has lapsed is another's."""
         returned = list(zip(deliveries, delays_s, strict=True))
         for start in range(0, len(returned), SQS_BATCH_ENTRIES):
@@ -125,7 +126,7 @@ class SqsQueue:
                 {
                     "Id": str(n),
                     "ReceiptHandle": delivery.receipt,
-                    "VisibilityTimeout": min(delay_s, SQS_VISIBILITY_S_MAX),
+                    "VisibilityTimeout": min(math.ceil(delay_s), SQS_VISIBILITY_S_MAX),
                 }
                 for n, (delivery, delay_s) in enumerate(returned[start : start + SQS_BATCH_ENTRIES])
             ]

@@ -118,11 +118,11 @@ class WakingQueue:
         """As the queue does."""
         self._queue.acknowledge_many(deliveries)
 
-    def hand_back(self, delivery: Delivery, *, delay_s: int = 0) -> None:
+    def hand_back(self, delivery: Delivery, *, delay_s: float = 0) -> None:
         """As the queue does."""
         self._queue.hand_back(delivery, delay_s=delay_s)
 
-    def hand_back_many(self, deliveries: Sequence[Delivery], *, delays_s: Sequence[int]) -> None:
+    def hand_back_many(self, deliveries: Sequence[Delivery], *, delays_s: Sequence[float]) -> None:
         """As the queue does."""
         self._queue.hand_back_many(deliveries, delays_s=delays_s)
 

@@ -113,7 +113,7 @@ class RabbitQueue:
         """Remove messages, told the broker together."""
         self._consumer.acknowledge([delivery.receipt for delivery in deliveries])
 
-    def hand_back(self, delivery: Delivery, *, delay_s: int = 0) -> None:
+    def hand_back(self, delivery: Delivery, *, delay_s: float = 0) -> None:
         """Make a message visible again; for later, it waits in a retry queue, an hour at most.
 
         A crash in between leaves it on both.
@@ -124,7 +124,7 @@ class RabbitQueue:
             self._publish(self._again(held, delay_s))
             self._consumer.acknowledge([delivery.receipt])
 
-    def hand_back_many(self, deliveries: Sequence[Delivery], *, delays_s: Sequence[int]) -> None:
+    def hand_back_many(self, deliveries: Sequence[Delivery], *, delays_s: Sequence[float]) -> None:
         """Make messages visible again; those for later are published, and acknowledged, together."""
         later: list[tuple[str, Outgoing]] = []
         for delivery, delay_s in zip(deliveries, delays_s, strict=True):
@@ -177,7 +177,7 @@ class RabbitQueue:
         queue = retry_name(self.name, delay_s) if delay_s else self.name
         return Outgoing(queue=queue, body=message.body.encode(), properties=properties)
 
-    def _again(self, held: Held, delay_s: int) -> Outgoing:
+    def _again(self, held: Held, delay_s: float) -> Outgoing:
         delay = min(delay_s, RETRY_S[-1])
         properties = properties_again(held, expires_s=delay)
         return Outgoing(queue=retry_name(self.name, delay), body=held.body, properties=properties)

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from gpu_workers.fairness import Fairness
+from gpu_workers.fairness import LEAST_S, TRUST, Crowd, Fairness
 from shared.jobs.messages import reference
 from shared.jobs.submission import Submission
+from shared.limiting.shares import EAGER
 from shared.queues.memory import MemoryQueue
 from shared.results.store import JobKey
 from tests.fixtures.job_desk import tensor_body
@@ -80,6 +81,110 @@ def test_what_is_dropped_before_it_ran_gives_its_place_back_too(desk):
     core.hand.drop(held)
 
     assert len(core.fairness.admitted("async", found[2:], ahead=4)) == 2
+
+
+STACK = 32
+RUN_S = 0.06
+LOOK_S = 0.003
+"""To receive some messages and to send them away."""
+
+
+class PromptQueue(MemoryQueue):
+    """Hands back for parts of a second too, as RabbitMQ does."""
+
+    def hand_back(self, delivery, *, delay_s=0):
+        self.extend(delivery, visibility_s=delay_s)
+
+
+class Alone:
+    """A worker's queue, hand and device, in virtual time, with jobs of one tenant."""
+
+    def __init__(self, desk, *, jobs):
+        self.clock = ManualClock(1000.0)
+        self.queue = PromptQueue(clock=self.clock, visibility_s=1e6, max_receives=100)
+        worker = desk.make().core.worker
+        worker = replace(worker, queues={(worker.pool, "async"): self.queue}, clock=self.clock)
+        self.fairness = Fairness(worker, share=0.8, monotonic=self.clock)
+        self.waiting = []
+        self.received = 0
+        for number in range(jobs):
+            self.queue.send(reference(JobKey("noisy", f"j{number}")), tenant="noisy")
+
+    def work_off(self):
+        """Seconds until the queue is empty."""
+        began, free_at, look_at = self.clock(), 0.0, 0.0
+        while self.queue.depth():
+            if self.waiting and self.clock() >= free_at:
+                free_at = self.clock() + self.run()
+            if len(self.waiting) < 3 * STACK and self.clock() >= look_at:
+                look_at = self.clock() + self.look()
+            self.clock.advance(LOOK_S)
+        return self.clock() - began
+
+    def run(self):
+        stack, self.waiting = self.waiting[:STACK], self.waiting[STACK:]
+        for _, crowd in stack:
+            self.fairness.leave(crowd)
+        self.queue.acknowledge_many([delivery for delivery, _ in stack])
+        return RUN_S * (0.3 + 0.7 * len(stack) / STACK)
+
+    def look(self):
+        found = self.queue.receive(limit=3 * STACK - len(self.waiting), wait_s=0)
+        self.received += len(found)
+        for delivery in self.fairness.admitted("async", found, ahead=3 * STACK):
+            self.waiting.append((delivery, self.fairness.entered("async", delivery)))
+        return LOOK_S * len(found) / 20
+
+
+def test_a_tenant_that_is_alone_keeps_the_worker_busy_with_its_share(desk):
+    jobs = 2000
+    alone = Alone(desk, jobs=jobs)
+
+    took_s = alone.work_off()
+
+    assert took_s < 1.1 * jobs / STACK * RUN_S
+    assert alone.received < 4 * jobs, "each is sent away a few times, not over and over"
+
+
+def seen_at_ten_a_second(crowd):
+    crowd.join(20, 100.0)
+    crowd.away_s(1, now=0.0, now_s=100.0)
+    for number in range(10):
+        crowd.leave(100.1 + 0.1 * number)
+
+
+def test_places_are_given_out_no_further_ahead_than_the_pace_is_known():
+    crowd = Crowd()
+    seen_at_ten_a_second(crowd)
+
+    places_s = crowd.away_s(100, now=0.0, now_s=101.0)
+
+    assert places_s[11] == pytest.approx(12 / (10 * EAGER))
+    assert TRUST <= places_s[-1] <= 2 * TRUST, "one second was seen"
+    again = crowd.away_s(12, now=TRUST, now_s=101.0 + TRUST)
+    assert again[-1] == pytest.approx(12 / (10 * EAGER)), "they were not in the line"
+
+
+def test_a_pace_is_not_held_against_a_tenant_whose_jobs_were_away():
+    crowd = Crowd()
+    seen_at_ten_a_second(crowd)
+    for _ in range(10):
+        crowd.leave(101.0)
+    crowd.join(10, 105.0)
+    for number in range(10):
+        crowd.leave(105.05 + 0.1 * number)
+
+    *_, place_s = crowd.away_s(12, now=20.0, now_s=106.0)
+
+    assert place_s <= 12 / (10 * EAGER)
+
+
+def test_a_pace_is_forgotten_after_a_while():
+    crowd = Crowd()
+    seen_at_ten_a_second(crowd)
+    crowd.away_s(1000, now=0.0, now_s=101.0)
+
+    assert crowd.away_s(1, now=20.0, now_s=121.0) == [LEAST_S]
 
 
 class FarQueue(MemoryQueue):
