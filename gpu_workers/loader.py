@@ -66,7 +66,8 @@ class Loader:
                     self._loading = self._waiting.pop(model, [])
                 if self._loading:
                     intake.prepare(self._loading)
-                self._leaving = frozenset()
+                with self._changed:
+                    self._loading, self._leaving = [], frozenset()
 
     def hand_back(self) -> None:
         """What waits for a model, when the worker drains: nobody waits for a load any more."""

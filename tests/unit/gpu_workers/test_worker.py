@@ -216,6 +216,22 @@ def test_a_drain_does_not_wait_for_a_model_that_is_being_loaded(tmp_path):
         (desk.models / "late" / "go").touch()
 
 
+def test_a_drain_does_not_hand_back_what_waited_for_a_model_and_has_ended(heavy_models):
+    released = []
+
+    class Recording(MemoryJobStore):
+        def release(self, key, **told):
+            released.append(key)
+            return super().release(key, **told)
+
+    desk = WorkerDesk(heavy_models, store=Recording(clock=time.time), preload=())
+    with desk.running(desk.make(sessions=counted(desk, [], budget_bytes=0))):
+        key = desk.submit()
+        desk.wait_ended([key])
+        wait_for(lambda: desk.depth() == 0)
+    assert released == []
+
+
 def test_a_job_that_was_tried_before_runs_alone_when_nothing_else_is_claimed(desk):
     desk.lease_s = 1.5
     again = tried_before(desk)
