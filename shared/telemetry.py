@@ -90,7 +90,7 @@ class Telemetry:
         self._pool = pool
         self._act = {} if act is None else {AUDIT: act}
         self._cold_start = _starts_cold()
-        self._environment: dict[str, Any] | None = None
+        self._always = b""
 
     @cached_property
     def logger(self) -> Logger:
@@ -109,22 +109,53 @@ class Telemetry:
     def request(self, facts: RequestFacts, context: Any) -> None:
         """Write the request's line; at every log level, because the metrics are in it."""
         cold_start, self._cold_start = self._cold_start, False
-        if self._environment is None:
-            self._environment = _describe_function(context)
         now_s = time.time()
-        fields = {
+        status, audit = facts.status, facts.audit
+        failed = status >= CLIENT_ERROR_STATUS
+        is_ours = status >= SERVER_ERROR_STATUS and status != NOT_OFFERED_STATUS
+        members: dict[str, Any] = {
             "cold_start": cold_start,
-            **self._environment,
             "function_request_id": context.aws_request_id,
-            "stage": self._stage,
-            "pool": self._pool,
-            **_members(facts, cold_start=cold_start, act=self._act),
+            "request_id": facts.request_id,
+            "tenant": facts.tenant,
+            "principal": facts.principal,
+            "status": status,
+            "code": facts.code,
+            "client_errors": int(failed and not is_ours),
+            "server_errors": int(is_ours),
+            "cold_starts": int(cold_start),
+            "latency_ms": (time.perf_counter_ns() - facts.started_ns) / 1e6,
+            "request_bytes": facts.request_bytes,
+            "response_bytes": facts.response_bytes,
             "_aws": {
                 "Timestamp": int(now_s * 1000),
                 "CloudWatchMetrics": _directive(facts),
             },
         }
-        self._form.tell("request", now_s, fields)
+        members.update(self._act if audit is None else audit)
+        if failed and status in DENIED_STATUSES:
+            members[AUDIT] = DENIED
+        if audit is None:
+            if facts.model is not None:
+                members["model"] = facts.model
+            if facts.version is not None:
+                members["version"] = facts.version
+        if facts.model_ms is not None:
+            members["model_ms"] = facts.model_ms
+        self._form.tell("request", now_s, members, more=self._always or self._describe(context))
+
+    def _describe(self, context: Any) -> bytes:
+        """What is the same in every line of this function."""
+        members = {
+            "function_name": context.function_name,
+            "function_memory_size": context.memory_limit_in_mb,
+            "function_arn": context.invoked_function_arn,
+            "stage": self._stage,
+            "pool": self._pool,
+            "requests": 1,
+        }
+        self._always = b"," + orjson.dumps(members)[1:-1]
+        return self._always
 
     def failure(self, error: BaseException, facts: RequestFacts, context: Any) -> None:
         """Log a failure of ours: the types and frames of the exception and its causes.
@@ -151,44 +182,6 @@ class Telemetry:
 def _starts_cold() -> bool:
     """False where the environment was made ahead of its first request, as Powertools counts it."""
     return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") != "provisioned-concurrency"
-
-
-def _describe_function(context: Any) -> dict[str, Any]:
-    return {
-        "function_name": context.function_name,
-        "function_memory_size": context.memory_limit_in_mb,
-        "function_arn": context.invoked_function_arn,
-    }
-
-
-def _members(facts: RequestFacts, *, cold_start: bool, act: Mapping[str, str]) -> dict[str, Any]:
-    status = facts.status
-    is_ours = status >= SERVER_ERROR_STATUS and status != NOT_OFFERED_STATUS
-    members: dict[str, Any] = {
-        "request_id": facts.request_id,
-        "tenant": facts.tenant,
-        "principal": facts.principal,
-        "status": status,
-        "code": facts.code,
-        "requests": 1,
-        "client_errors": int(status >= CLIENT_ERROR_STATUS and not is_ours),
-        "server_errors": int(is_ours),
-        "cold_starts": int(cold_start),
-        "latency_ms": (time.perf_counter_ns() - facts.started_ns) / 1e6,
-        "request_bytes": facts.request_bytes,
-        "response_bytes": facts.response_bytes,
-        **(act if facts.audit is None else facts.audit),
-    }
-    if status >= CLIENT_ERROR_STATUS and status in DENIED_STATUSES:
-        members[AUDIT] = DENIED
-    if facts.audit is None:
-        if facts.model is not None:
-            members["model"] = facts.model
-        if facts.version is not None:
-            members["version"] = facts.version
-    if facts.model_ms is not None:
-        members["model_ms"] = facts.model_ms
-    return members
 
 
 def _directive(facts: RequestFacts) -> Any:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import time
 from types import SimpleNamespace
 
@@ -135,3 +136,24 @@ def test_what_onnxruntime_says_is_in_the_log_alone(lines):
     [line] = lines()
     assert line["detail"] == "allocation of ... bytes failed"
     assert error.body() == {"error": "the model failed", "code": "model_run_failed"}
+
+
+def test_a_line_goes_to_the_file_behind_stdout_in_one_write(tmp_path, monkeypatch):
+    """A buffered stdout keeps what is printed; the line is there at once, and whole."""
+    path = tmp_path / "log"
+    with path.open("w") as stdout:
+        monkeypatch.setattr("sys.stdout", stdout)
+        telemetry().request(facts(), CONTEXT)
+        assert orjson.loads(path.read_text())["request_id"] == "id-1"
+
+
+def test_lines_follow_stdout_where_it_is_replaced(capsys, monkeypatch):
+    written = telemetry()
+    written.request(facts(), CONTEXT)
+    with monkeypatch.context() as patch, io.StringIO() as other:
+        patch.setattr("sys.stdout", other)
+        written.request(facts(model="m"), CONTEXT)
+        assert orjson.loads(other.getvalue())["model"] == "m"
+    written.request(facts(), CONTEXT)
+
+    assert len(capsys.readouterr().out.splitlines()) == 2
