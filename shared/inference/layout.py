@@ -56,9 +56,7 @@ def split_elements(part: memoryview, count: int, *, name: str, index: int) -> li
 
 def objects(values: Sequence[Any], shape: Sequence[int]) -> NDArray[np.object_]:
     """An object array of `values`, row-major in `shape`."""
-    result = np.empty(len(values), np.object_)
-    result[:] = values
-    return result.reshape(shape)
+    return np.fromiter(values, np.object_, len(values)).reshape(shape)
 
 
 def raw_shape(spec: TensorSpec, size_bytes: int, item_bytes: int) -> list[int]:

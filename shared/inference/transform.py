@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -31,6 +31,20 @@ if TYPE_CHECKING:
 MESSAGE_CHARACTERS_MAX: Final = 500
 
 
+class Expected(NamedTuple):
+    """An array that a transform must return."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    datatype: str
+
+
+def expected_of(spec: TensorSpec) -> Expected:
+    """What `spec` declares."""
+    return Expected(spec.name, ARRAY_TYPES[spec.datatype].dtype, tuple(spec.shape), spec.datatype)
+
+
 class Transform:
     """`preprocess` and `postprocess` of one model; what the module does not define is None."""
 
@@ -39,7 +53,7 @@ class Transform:
         self.preprocess: Callable[..., Any] | None = getattr(module, "preprocess", None)
         self.postprocess: Callable[..., Any] | None = getattr(module, "postprocess", None)
 
-    def before(self, inputs: Arrays, expected: Sequence[TensorSpec]) -> Arrays:
+    def before(self, inputs: Arrays, expected: Sequence[Expected]) -> Arrays:
         """The graph's inputs made of the public ones. Raises TransformRefusedError, TransformFailedError."""
         if self.preprocess is None:
             return inputs
@@ -47,7 +61,7 @@ class Transform:
         return self._checked("preprocess", feeds, expected, rows=None)
 
     def after(
-        self, outputs: Arrays, feeds: Arrays, expected: Sequence[TensorSpec], *, rows: int | None
+        self, outputs: Arrays, feeds: Arrays, expected: Sequence[Expected], *, rows: int | None
     ) -> Arrays:
         """The public outputs made of the graph's; `rows`: the rows of the request, if it has any."""
         if self.postprocess is not None:
@@ -66,19 +80,20 @@ class Transform:
             raise self._failed(step, f"raised {type(error).__name__}") from error
 
     def _checked(
-        self, step: str, arrays: Any, expected: Sequence[TensorSpec], *, rows: int | None
+        self, step: str, arrays: Any, expected: Sequence[Expected], *, rows: int | None
     ) -> Arrays:
         if not isinstance(arrays, dict) or len(arrays) != len(expected):
             raise self._failed(step, f"returned {_names(arrays)}; {_names(expected)} expected")
         for spec in expected:
-            array = arrays.get(spec.name)
+            name = spec.name
+            array = arrays.get(name)
             if not isinstance(array, np.ndarray):
-                raise self._failed(step, f"returned no array {spec.name!r}, but {_names(arrays)}")
+                raise self._failed(step, f"returned no array {name!r}, but {_names(arrays)}")
             fault = _fault(array, spec, rows)
             if fault is not None:
-                raise self._failed(step, f"returned {spec.name!r} {fault}")
+                raise self._failed(step, f"returned {name!r} {fault}")
             if not array.flags.c_contiguous:
-                arrays[spec.name] = np.ascontiguousarray(array)
+                arrays[name] = np.ascontiguousarray(array)
         return arrays
 
     def _failed(self, step: str, what: str) -> LanewayError:
@@ -92,8 +107,8 @@ class Around:
 
     def __init__(self, transform: Transform, version: ModelVersion) -> None:
         self._transform = transform
-        self._inputs = version.graph_inputs
-        self._outputs = version.outputs
+        self._inputs = [expected_of(spec) for spec in version.graph_inputs]
+        self._outputs = [expected_of(spec) for spec in version.outputs]
         self._fetch = [output.name for output in version.graph_outputs]
         first = version.inputs[0]
         self._batched = first.name if first.shape and first.shape[0] < 0 else None
@@ -110,7 +125,7 @@ class Around:
         self, results: Sequence[NDArray[Any]], feeds: Arrays, *, rows: int | None
     ) -> Arrays:
         """The public outputs made of all of the graph's; `rows`: what `rows_of` gave for the request."""
-        outputs = dict(zip(self._fetch, results, strict=True))
+        outputs = dict(zip(self._fetch, results))  # noqa: B905  all that are fetched
         return self._transform.after(outputs, feeds, self._outputs, rows=rows)
 
 
@@ -145,9 +160,9 @@ def _import(path: Path, name: str, model: str) -> ModuleType:
     return module
 
 
-def _fault(array: NDArray[Any], spec: TensorSpec, rows: int | None) -> str | None:
+def _fault(array: NDArray[Any], spec: Expected, rows: int | None) -> str | None:
     """What an array has wrong against its declaration, or None."""
-    dtype, came = ARRAY_TYPES[spec.datatype].dtype, array.dtype
+    dtype, came = spec.dtype, array.dtype
     if came is not dtype and came != dtype and not (spec.datatype == "BYTES" and came.kind in "US"):
         return f"as {came}; {spec.datatype} is {dtype}"
     shape = array.shape
