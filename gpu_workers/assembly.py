@@ -106,6 +106,7 @@ def _sessions(settings: WorkerSettings, catalog: Catalog) -> Sessions[ServedMode
             memory_bytes=settings.device_memory_mib * MIB,
         ),
         then=warm,
+        settle=True,
     )
 
 

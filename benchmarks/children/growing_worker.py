@@ -96,7 +96,11 @@ def main():
         warm_up(served.session, (1, ROWS_MAX))
 
     sessions = open_sessions(
-        Path(repository).parent, catalog, budget_bytes=int(sessions_mib) << 20, then=then
+        Path(repository).parent,
+        catalog,
+        budget_bytes=int(sessions_mib) << 20,
+        then=then,
+        settle=True,
     )
     asked = random.Random(0)  # noqa: S311  to be had again
     weights = [1 / (place + 1) for place in range(len(names))]

@@ -55,6 +55,7 @@ def opened_core(
             then=lambda served: warm_up(
                 served.session, (1, catalog.model(served.name).max_batch_size)
             ),
+            settle=True,
         )
         worker = assemble(
             catalog,

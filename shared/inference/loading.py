@@ -73,18 +73,21 @@ def open_sessions(
     device: Device = CPU,
     then: Callable[[ServedModel], object] | None = None,
     files: ModelFiles | None = None,
+    settle: bool = False,
 ) -> Sessions[ServedModel]:
     """The models of the package at `root`, none of them loaded yet.
 
     One that asks for more memory than the process may have is dropped, and loaded anew when it is next used.
 
-    `then`: done with each model before anybody uses it, such as a first run. `files`: as above.
+    `then`: done with each model before anybody uses it, such as a first run. `files`: as above. `settle`: give
+    back to the system what each load leaves in the heap, which is about as much as the model, before the model's
+    memory is counted; takes milliseconds, which a cold start has not.
     """
 
     def load(name: str, version: str) -> ServedModel:
         model, spec = catalog.find(name, version)
         # What evicted models left would be filled first: the model would count for too little, the heap grow.
-        resident = settled_bytes if sessions.evicted else resident_bytes
+        resident = settled_bytes if settle or sessions.evicted else resident_bytes
         served = load_model(
             root, model, spec, threads=threads, device=device, files=files, resident=resident
         )
