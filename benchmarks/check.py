@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     groups = groups_of(options.only) if options.only else SHORT
     console = Console(width=200, stderr=True)
     effort = QUICK if options.quick else SHORT_EFFORT
-    attempts = 1 if options.quick else kept.ATTEMPTS
+    attempts = 2 if options.quick else kept.ATTEMPTS
 
     def measure(wanted: Sequence[str]) -> Sequence[Figure]:
         found: list[Figure] = []
