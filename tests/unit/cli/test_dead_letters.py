@@ -1,11 +1,13 @@
 """Dead letters over queues and stores in memory: what is done for each, and what a stop leaves behind."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from cli.dead_letters import letters, redrive_all
 from cli.stage_jobs import DeadLetters, StageJobs
+from cli.tenant_letters import erase_letters
 from shared.errors import UnavailableError
 from shared.jobs.batches.messages import batch_message
 from shared.jobs.messages import event, reference
@@ -252,3 +254,16 @@ def test_what_steers_nothing_is_unreadable(body):
     assert (letter.state, letter.subject) == ("unreadable", "")
     assert letter.reason
     assert desk.redrive(delete=True) == ["deleted"]
+
+
+def test_letters_of_a_tenant_are_erased_from_every_queue_and_those_of_others_stay(desk):
+    other = Desk()
+    stage = replace(desk.stage, dead_letters=(desk.place, other.place))
+    for place in stage.dead_letters:
+        for tenant in ("acme", "acme-2"):
+            place.queue.send(reference(JobKey(tenant, "j1")), tenant=tenant)
+
+    assert erase_letters(stage, "acme") == 2
+
+    left = [letter.subject for one in (desk, other) for letter in one.letters()]
+    assert left == ["acme-2/j1"] * 2
