@@ -56,27 +56,29 @@ class Crowd:
     left: float = 0.0
     """So many began to run in `counted_s` seconds in which others waited."""
     counted_s: float = 0.0
-    mark_s: float = 0.0
+    mark_s: float | None = None
+    """When the last of them did; None: since then none has waited."""
     line_ends_at: float = 0.0
 
     def join(self, granted: int, now_s: float) -> None:
         """So many of its jobs wait now."""
         if not self.waiting:
-            self.mark_s = now_s
+            self.mark_s = None
         self.waiting += granted
 
     def leave(self, now_s: float) -> None:
         """One of them begins to run."""
         self.waiting -= 1
-        self.left += 1
-        self.counted_s += now_s - self.mark_s
+        if self.mark_s is not None:
+            self.left += 1
+            self.counted_s += now_s - self.mark_s
         self.mark_s = now_s
 
     def away_s(self, turned: int, *, now: float, now_s: float) -> list[float]:
         """Seconds until each of so many comes again: its place in the line, as far as one is given out."""
         if now_s - self.last_s > FORGET_S:
             self.since_s, self.line_ends_at = now_s, 0.0
-            self.left, self.counted_s, self.mark_s = 0.0, 0.0, now_s
+            self.left, self.counted_s, self.mark_s = 0.0, 0.0, None
         self.last_s = now_s
         if not self.left or not self.counted_s:
             return [_after(GUESS * (now_s - self.since_s)) for _ in range(turned)]
