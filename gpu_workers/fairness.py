@@ -60,7 +60,7 @@ class Crowd:
     """When the last of them did; None: since then none has waited."""
     line_ends_at: float = 0.0
 
-    def join(self, granted: int, now_s: float) -> None:
+    def join(self, granted: int) -> None:
         """So many of its jobs wait now."""
         if not self.waiting:
             self.mark_s = None
@@ -167,7 +167,7 @@ class Fairness:
         now_s = self._monotonic()
         granted = free(jobs_max, crowd.waiting, len(positions))
         self._places.update(dict.fromkeys(receipts[:granted], crowd))
-        crowd.join(granted, now_s)
+        crowd.join(granted)
         turned = positions[granted:]
         if not turned:
             return {}

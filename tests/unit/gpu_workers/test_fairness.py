@@ -147,7 +147,7 @@ def test_a_tenant_that_is_alone_keeps_the_worker_busy_with_its_share(desk):
 
 
 def seen_at_ten_a_second(crowd):
-    crowd.join(20, 100.0)
+    crowd.join(20)
     crowd.away_s(1, now=0.0, now_s=100.0)
     for number in range(10):
         crowd.leave(100.1 + 0.1 * number)
@@ -170,7 +170,7 @@ def test_a_pace_is_not_held_against_a_tenant_whose_jobs_were_away():
     seen_at_ten_a_second(crowd)
     for _ in range(10):
         crowd.leave(101.0)
-    crowd.join(10, 105.0)
+    crowd.join(10)
     for number in range(10):
         crowd.leave(105.05 + 0.1 * number)
 
