@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from shared.errors import InvalidRequestError
+from shared.results import batches_calls
 from shared.results.batches import BatchKey, ChunkClaimed, Cursor, Held, Leased, NotOpen, Place
 from shared.results.rows import JobFailure
 from tests.fixtures.batch_rows import (
@@ -104,10 +105,11 @@ def test_a_splitter_without_its_lease_keeps_no_chunk(store):
     assert len(list(store.chunks(KEY))) == 1
 
 
-def test_more_than_a_page_of_chunks_comes_in_order(store):
+def test_more_than_a_page_of_chunks_comes_in_order(store, monkeypatch):
+    monkeypatch.setattr(batches_calls, "_PAGE", 50)
     store.create(new_batch())
     row = store.lease(KEY, step="validating", owner="a", until=START + 60, now=START).row
-    for first in range(0, 540, 90):
+    for first in range(0, 180, 90):
         store.add_chunks(
             row,
             [chunk_at(index) for index in range(first, first + 90)],
@@ -116,7 +118,7 @@ def test_more_than_a_page_of_chunks_comes_in_order(store):
             input_bytes=5400,
         )
 
-    assert [chunk.index for chunk in store.chunks(KEY)] == list(range(540))
+    assert [chunk.index for chunk in store.chunks(KEY)] == list(range(180))
 
 
 def test_a_batch_runs_once_it_is_split_and_started(store):

@@ -188,9 +188,12 @@ def test_the_last_class_is_the_space(line):
 
 
 def test_every_class_of_the_network_has_a_character(line):
-    text, _ = read(line, scores_of(*range(CLASSES)))
+    texts = [
+        read(line, scores_of(*range(first, min(first + 500, CLASSES))))[0]
+        for first in range(0, CLASSES, 500)
+    ]
 
-    assert len(text) == CLASSES - 1
+    assert len("".join(texts)) == CLASSES - 1
 
 
 def test_confidence_is_the_mean_over_the_characters_alone(line):
