@@ -25,7 +25,7 @@ from statistics import quantiles
 from typing import Any
 
 from benchmarks.harness.packages import ROOT
-from cli.client import NO_RETRIES, Laneway
+from cli.client import NO_RETRIES, Laneway, StatusError
 from cli.client.protocol import Call, model_path
 from cli.profile.advice import GB_SECOND_USD, MILLION_CALLS_USD
 from cli.stages import LOCAL, aws_client, endpoint
@@ -34,6 +34,10 @@ from shared.schema.examples import golden_requests
 
 HTTP_API_MILLION_USD = 1.00
 """An HTTP API's calls, us-east-1, read 2026-11-21."""
+REFUSED = (429, 503)
+"""What limits answer."""
+NO_ENVIRONMENT = 500
+"""What the gateway answers where Lambda has none left."""
 LOGS_S_MAX = 60.0
 """How long lines may take from a function to its log group."""
 _FIELD = re.compile(r"([A-Z][A-Za-z ]+): ([\d.]+) (?:ms|MB)")
@@ -48,6 +52,7 @@ class Report:
     memory_mb: float
     peak_mb: float
     init_ms: float | None
+    """Of the call that an environment was started for, or restored from a snapshot; None of others."""
 
     @classmethod
     def read(cls, line: str) -> Report:
@@ -59,7 +64,7 @@ class Report:
                 billed_ms=found["Billed Duration"],
                 memory_mb=found["Memory Size"],
                 peak_mb=found["Max Memory Used"],
-                init_ms=found.get("Init Duration"),
+                init_ms=found.get("Init Duration", found.get("Restore Duration")),
             )
         except KeyError as missing:
             raise ValueError(f"no {missing} in {line!r}") from missing
@@ -79,15 +84,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     began_ms = int(time.time() * 1000)
     target = None if options.stage == LOCAL else endpoint(options.stage, options.region)
     with Laneway(target, iam=options.iam, region=options.region, retry=NO_RETRIES) as client:
-        _ask(client, call)
-        calm_ms = [_ask(client, call) for _ in range(options.requests)]
+        ask(client, call)
+        calm_ms = [ask(client, call) for _ in range(options.requests)]
         with ThreadPoolExecutor(options.burst) as threads:
-            burst_ms = list(threads.map(lambda _: _ask(client, call), range(options.burst)))
+            burst_ms = list(threads.map(lambda _: ask(client, call), range(options.burst)))
+    answered = sum(took_ms is not None for took_ms in (*calm_ms, *burst_ms))
     reports = read_reports(
         aws_client("logs", options.stage, options.region),
         group=f"/aws/lambda/laneway-{options.stage}-{entry.spec.pool}-realtime",
         since_ms=began_ms,
-        expected=1 + options.requests + options.burst,
+        expected=1 + answered,
     )
     print(table(options, calm_ms, burst_ms, reports))  # noqa: T201  a command's answer
 
@@ -108,20 +114,21 @@ def read_reports(logs: Any, *, group: str, since_ms: int, expected: int) -> list
 
 def table(
     options: argparse.Namespace,
-    calm_ms: Sequence[float],
-    burst_ms: Sequence[float],
+    calm_ms: Sequence[float | None],
+    burst_ms: Sequence[float | None],
     reports: Sequence[Report],
 ) -> str:
-    """What was measured, as the tables of docs/performance.md are."""
+    """What was measured, as the tables of docs/performance.md are; None: a call that was refused."""
     starts_ms = [report.init_ms for report in reports if report.init_ms is not None]
     rows = [
-        _row("call, as its caller saw it", calm_ms),
-        _row(f"call, {options.burst} at once", burst_ms),
+        _row("call, as its caller saw it", _answered(calm_ms)),
+        _row(f"call, {options.burst} at once", _answered(burst_ms)),
         _row("function", [report.duration_ms for report in reports]),
         _row("start (INIT)", starts_ms),
     ]
     peak_mb = max((report.peak_mb for report in reports), default=0.0)
     sent = 1 + len(calm_ms) + len(burst_ms)
+    refused = sent - 1 - len(_answered(calm_ms)) - len(_answered(burst_ms))
     when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     return f"""\
 {options.model} on stage {options.stage}, {when}; {len(reports)} REPORT lines of {sent} calls
@@ -130,6 +137,7 @@ def table(
 |---|---:|---:|---:|---:|
 {chr(10).join(rows)}
 
+refused: {refused} calls, for which no environment was free or a limit was met
 memory: {peak_mb:.0f} MB at its highest
 cost: {cost_usd(reports):.4f} USD a thousand calls, without logs and warm environments"""
 
@@ -141,10 +149,20 @@ def cost_usd(reports: Sequence[Report]) -> float:
     return 1000 * compute + (MILLION_CALLS_USD + HTTP_API_MILLION_USD) / 1000
 
 
-def _ask(client: Laneway, call: Call) -> float:
+def ask(client: Laneway, call: Call) -> float | None:
+    """Milliseconds until the answer; None where the stage had no room for the call. Raises other ClientErrors."""
     began_s = time.perf_counter()
-    client.send(call)
+    try:
+        client.send(call)
+    except StatusError as error:
+        if error.status in REFUSED or (error.from_gateway and error.status == NO_ENVIRONMENT):
+            return None
+        raise
     return (time.perf_counter() - began_s) * 1000
+
+
+def _answered(values_ms: Sequence[float | None]) -> list[float]:
+    return [value for value in values_ms if value is not None]
 
 
 def _row(name: str, values_ms: Sequence[float]) -> str:
