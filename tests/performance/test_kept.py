@@ -90,16 +90,18 @@ def test_a_band_is_of_a_bar_that_there_is():
     assert set(check.SHORT) <= set(GROUPS)
 
 
-def test_the_command_measures_and_fails_where_something_was_lost(tmp_path, capsys):
+def test_the_command_measures_again_and_fails_where_something_was_lost(tmp_path, capsys):
     about = dict.fromkeys(("commit", "cpu", "cores", "memory_gib", "system", "python"), "-")
-    figures = [{"key": "B1", "value": vars(spread([0.001])), "noisy": False}]
+    figures = [{"key": "W4.json", "value": vars(spread([0.001])), "noisy": False}]
     run = {"machine": about | {"date": "2026-01-01", "versions": {}}, "figures": figures}
     (tmp_path / "one.json").write_text(json.dumps(run))
 
-    code = check.main(["--only", "B1", "--quick", "--records", str(tmp_path)])
+    code = check.main(["--only", "W4", "--quick", "--records", str(tmp_path)])
 
     assert code == 1
-    assert "lost: B1" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert re.search(r"^\| W4.json \| .* \| [\d.]+, [\d.]+ \| \*\*lost\*\* \|$", told, re.MULTILINE)
+    assert "lost: W4.json" in told
 
 
 def test_every_test_that_the_page_names_is_there():
