@@ -163,15 +163,33 @@ def test_a_model_may_declare_that_its_file_is_served_as_it_is(models, context):
     assert forms(models, context) == {}
 
 
+def layer_beside(folder, left_bytes):
+    """A layer beside which a package has so much room for models, and which takes none."""
+    folder.mkdir()
+    with (folder / "big").open("wb") as file:
+        file.truncate(LAMBDA_PACKAGE_BYTES - CODE_BYTES - left_bytes)
+    return Asset(folder=folder, digest="0")
+
+
 def test_a_form_that_there_is_no_room_for_is_left_out(locked, context, plain, tmp_path):
-    layer = Asset(folder=tmp_path / "layer", digest="0")
-    layer.folder.mkdir()
-    with (layer.folder / "big").open("wb") as file:
-        file.truncate(LAMBDA_PACKAGE_BYTES - CODE_BYTES - plain[1].size_bytes)
+    layer = layer_beside(tmp_path / "layer", plain[1].size_bytes)
 
     fitting = build_fitting_pool(read_repository(locked), "shared", context, layers=(layer,))
 
     assert names_in(fitting.folder, plain[1]) == ["model.onnx"]
+
+
+def test_a_version_that_is_fetched_is_fetched_as_it_is(locked, context, plain, tmp_path):
+    layer = layer_beside(tmp_path / "layer", plain[1].size_bytes - 1)
+
+    package = build_fitting_pool(read_repository(locked), "shared", context, layers=(layer,))
+
+    [version] = load_catalog(package.folder / "catalog.json").find("wide")[0].versions.values()
+    assert version.fetched
+    assert version.form is None
+    assert [(file.path, file.size_bytes) for file in version.loaded] == [
+        ("model.onnx", plain[1].size_bytes)
+    ]
 
 
 def test_a_form_is_made_once(locked, context):
