@@ -107,12 +107,16 @@ def _local_client(service: str) -> Any:
 @contextmanager
 def explained(resource: str, stage: str) -> Iterator[None]:
     """Turns what AWS refuses of a stage's resource into a message with the way out."""
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 
     try:
         yield
     except ClientError as error:
         raise CommandError(_explain(error, resource, stage)) from error
+    except NoRegionError as error:
+        raise CommandError(
+            f"cannot ask AWS for {resource}: nothing says in which region; name it with --region or AWS_REGION"
+        ) from error
     except BotoCoreError as error:
         raise CommandError(f"cannot ask AWS for {resource}: {error}") from error
 

@@ -39,9 +39,15 @@ def erase(
     backups of the tables stay; docs/operations.md says for how long.
     """
     from cli.audited import open_audit
+    from cli.commands.keys import working_keys
     from cli.stage_jobs import open_stage
 
     with open_stage(stage, region) as opened:
+        for key_id in working_keys(tenant, stage, region):
+            say(
+                f"key {key_id} of tenant {tenant} still works, and stays; revoke it first with: "
+                f"laneway keys revoke {key_id} --stage {stage}"
+            )
         if not yes:
             typer.confirm(
                 f"Remove everything that stage {stage} keeps of tenant {tenant}? It cannot be undone",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.output import answer, answer_table, say
+from cli.output import CommandError, answer, answer_table, say
 from cli.stages import LOCAL, RegionOption, StageOption, aws_client, explained, keys_table
 from shared.principal import TENANT, check_scopes
 
@@ -126,3 +126,15 @@ def key_store(stage: str, region: str | None) -> Iterator[KeyStore]:
     with explained(table, stage):
         store = DynamoKeyStore(aws_client("dynamodb", stage, region), table=table)
         yield AuditedKeys(store, open_audit(stage, region))
+
+
+def working_keys(tenant: str, stage: str, region: str | None) -> list[str]:
+    """Ids of the tenant's keys that are not revoked; none where this machine may not look, or the stage has no keys."""
+    from shared.keys import list_keys
+
+    try:
+        with key_store(stage, region) as store:
+            keys = list_keys(store)
+    except CommandError:
+        return []
+    return [key.key_id for key in keys if key.tenant == tenant and not key.revoked_at]

@@ -8,6 +8,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from cli.commands.keys import working_keys
 from tests.fixtures.audit_log import audited, make_audit_log
 from tests.fixtures.one_address import one_address
 
@@ -244,3 +245,18 @@ def test_without_a_local_service_the_two_ways_out_are_told(laneway):
     assert result.exit_code == 1
     assert "make dev" in result.stderr
     assert "--stage" in result.stderr
+
+
+def test_who_erases_a_tenant_learns_which_of_its_keys_still_work(laneway, table):
+    for _ in range(2):
+        laneway("keys", "create", "--tenant", "leaving", *STAGE)
+    laneway("keys", "create", "--tenant", "staying", *STAGE)
+    one, other = [key["key_id"] for key in items(table) if key["tenant"] == "leaving"]
+    laneway("keys", "revoke", one, *STAGE)
+
+    assert working_keys("leaving", DEPLOYED, "eu-west-1") == [other]
+
+
+@pytest.mark.usefixtures("account")
+def test_where_keys_cannot_be_looked_at_none_is_known():
+    assert working_keys("leaving", "nowhere", "eu-west-1") == []

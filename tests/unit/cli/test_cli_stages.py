@@ -1,6 +1,7 @@
 """How the command line finds a deployed stage: the output of its ingress stack (moto)."""
 
 import json
+import os
 import uuid
 
 import boto3
@@ -43,6 +44,15 @@ def test_the_endpoint_is_what_the_ingress_stack_says(deploy):
 def test_a_stack_without_the_output_is_told(deploy):
     with pytest.raises(CommandError, match="no output Endpoint"):
         endpoint(deploy({"Other": "x"}), REGION)
+
+
+def test_a_machine_that_says_no_region_is_told_how_to_name_one(monkeypatch):
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+
+    with pytest.raises(CommandError, match="--region or AWS_REGION"):
+        endpoint("nowhere", None)
 
 
 @pytest.mark.usefixtures("deploy")
