@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -15,6 +16,9 @@ from pathlib import Path
 import boto3
 import pytest
 
+from cli.profile.measure import event_of
+from cli.profile.processes import Target, cold_start, has_runtime_client
+from shared.limits import LAMBDA_MEMORY_MIB_PER_VCPU
 from stacks.packaging import BuildContext
 from stacks.packaging.cache import size_bytes
 from stacks.packaging.layers import CONTROL, ONNX_RUNTIME, build_layer
@@ -311,6 +315,26 @@ def test_the_handler_answers_from_layer_and_package_alone_and_writes_no_bytecode
 
     assert "{'ready': True}" in answer
     assert sorted(deployed.rglob("*.pyc")) == before
+
+
+@pytest.mark.skipif(not has_runtime_client(), reason="awslambdaric's wheels are for Linux")
+def test_the_zips_start_and_answer_behind_awss_own_runtime_client(deployed, tmp_path) -> None:
+    request = tmp_path / "request.json"
+    data = {"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}
+    request.write_text(json.dumps({"inputs": [data]}))
+    target = Target(
+        task=deployed / "task",
+        python=deployed / "opt" / "python",
+        pool="shared",
+        model="scale",
+        version="1",
+        request=request,
+        scratch=tmp_path,
+    )
+
+    start = cold_start(target, event_of(target), memory_mib=LAMBDA_MEMORY_MIB_PER_VCPU)
+
+    assert 0 < start.init_ms < start.answered_ms
 
 
 def test_spoilt_sources_would_be_noticed(deployed, tmp_path) -> None:
