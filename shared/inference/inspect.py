@@ -20,7 +20,7 @@ from shared.inference.padding import Padding, PaddingRefusedError
 from shared.inference.padding_trial import try_padding
 from shared.inference.runtime_words import out_of_memory, reason
 from shared.inference.session import ModelSession, session_options
-from shared.inference.trial import try_model
+from shared.inference.stacking_trial import try_model
 from shared.limits import NAME_LENGTH_MAX, TENSOR_RANK_MAX
 from shared.schema.datatypes import BY_ONNX_TYPE
 from shared.schema.padding import padding_fault

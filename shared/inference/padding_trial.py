@@ -16,10 +16,9 @@ from shared.inference.budget import untimed
 from shared.inference.datatypes import ARRAY_TYPES
 from shared.inference.findings import PaddingTrial
 from shared.inference.finite import FLOATS
+from shared.inference.stacking_trial import TOLERANCE_MAX, difference
 from shared.inference.trial import (
     MEASURE_S,
-    TOLERANCE_MAX,
-    difference,
     find_recipe,
     random_inputs,
     run_trial,

@@ -30,6 +30,7 @@ from shared.inference.findings import (
     Started,
 )
 from shared.inference.model_files import check_plain_file
+from shared.inference.sandbox_endings import RAISE, last_step, why_it_ended
 from shared.limits import LAMBDA_PACKAGE_BYTES, MIB
 from shared.repository import FORM_FILE, WEIGHTS_FILE
 
@@ -41,12 +42,8 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).parents[2]
 CHILD: Final = "shared.inference.sandboxed"
 ANSWER_BYTES_MAX: Final = 4 * MIB
-LAST_WORDS: Final = 300
 STARTING_S: Final = 0.5
 """By the clock: to start the process and to end it, and for its disk."""
-RAISE: Final = "raise run_s in [<pool>.admission] of pools.toml"
-RUNS: Final = ("running", "giving")
-"""How the steps begin that a pool's `run_s` bounds."""
 KEPT_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "HOME")
 """Of the environment: whatever else is in it, credentials above all, is no business of a model's."""
 SANDBOX_EXEC: Final = ("/usr/bin/sandbox-exec", "-p", "(version 1)(allow default)(deny network*)")
@@ -148,7 +145,7 @@ def _ask(task: str, request: Mapping[str, Any], limits: AdmissionLimits, what: s
         lines = _lines(answers)
         if child.returncode == 0 and lines:
             return _found(lines[-1], what)
-        raise ModelRefusedError(_why_it_ended(child.returncode, lines, said, limits, what))
+        raise ModelRefusedError(why_it_ended(child.returncode, lines, said, limits, what))
 
 
 def _wait(
@@ -170,7 +167,7 @@ def _wait(
             child.communicate(asked or None, timeout=began_s + allowed_s - time.monotonic())
         except subprocess.TimeoutExpired as error:
             asked = b""
-            total_s = float(_last_step(_lines(answers)).get("total_s") or limits.total_s)
+            total_s = float(last_step(_lines(answers)).get("total_s") or limits.total_s)
             longer_s = min(total_s + STARTING_S + _queued_s(child.pid), limits.wall_s)
             if longer_s <= allowed_s:
                 raise ModelRefusedError(
@@ -228,38 +225,3 @@ def _found(line: Mapping[str, Any], what: str) -> Any:
     if "found" not in line:
         raise ModelRefusedError(f"the process that looked at {what} gave no answer")
     return line["found"]
-
-
-def _why_it_ended(
-    status: int,
-    lines: list[dict[str, Any]],
-    said: IO[bytes],
-    limits: AdmissionLimits,
-    what: str,
-) -> str:
-    step = _last_step(lines)
-    doing = str(step.get("step", "starting"))
-    if -status in (signal.SIGPROF, signal.SIGXCPU):
-        return _out_of_time(step, doing, limits, what)
-    said.seek(max(0, said.seek(0, os.SEEK_END) - LAST_WORDS))
-    words = said.read().decode(errors="replace").strip().rpartition("\n")[2]
-    return (
-        f"{what} took its process down while {doing} (status {status}"
-        f"{': ' + words if words else ''}) with {limits.memory_bytes // MIB} MiB of memory; it would "
-        "do the same to a function, so make it smaller, or give its pool more memory_mib"
-    )
-
-
-def _out_of_time(step: Mapping[str, Any], doing: str, limits: AdmissionLimits, what: str) -> str:
-    if "cpu_s" not in step:
-        total_s = float(step.get("total_s") or limits.total_s)
-        return (
-            f"{what}: looking at it took more than {total_s:.3g} s of CPU time in all, the last of them {doing}; "
-            f"simplify the model, or {RAISE}"
-        )
-    raised = f", or {RAISE}" if doing.startswith(RUNS) else ""
-    return f"{what}: {doing} took more than {float(step['cpu_s']):.3g} s of CPU time; simplify the model{raised}"
-
-
-def _last_step(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    return next((line for line in reversed(lines) if "step" in line), {})

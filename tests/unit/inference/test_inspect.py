@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from shared.catalog import TensorSpec
 from shared.inference.inspect import ModelRefusedError, inspect_model
-from shared.inference.trial import difference
+from shared.inference.stacking_trial import difference
 from tests.unit.inference import onnx_graphs as graphs
 
 
