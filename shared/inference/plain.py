@@ -58,7 +58,7 @@ def plain_shape(tensor: Any, name: str, datatype: str) -> tuple[int, ...] | None
 class Plain:
     """The one pass of one loaded version. Made once, when the model is loaded."""
 
-    __slots__ = ("_around", "_codecs", "_fetch", "_heading", "_run", "_wanted")
+    __slots__ = ("_around", "_codecs", "_fetch", "_heading", "_names", "_run", "_wanted")
 
     def __init__(
         self,
@@ -74,6 +74,7 @@ class Plain:
         self._fetch = session.output_names
         self._heading = heading.text
         self._wanted = wanted
+        self._names = [want.spec.name for want in wanted]
         self._around = around
 
     @staticmethod
@@ -105,7 +106,7 @@ class Plain:
         model_ms = (time.perf_counter() - started_s) * 1000
         if around is not None:
             public = around.public_of(results, feeds, rows=around.rows_of(arrays))
-            results = [public[wanted.spec.name] for wanted in self._wanted]
+            results = list(map(public.__getitem__, self._names))
         text = [self._heading]
         if request_id is not None:
             text += (b',"id":', orjson.dumps(request_id))

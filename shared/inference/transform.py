@@ -115,7 +115,7 @@ class Around:
 
     def rows_of(self, arrays: Arrays) -> int | None:
         """The rows of a request; None for a model that has none."""
-        return None if self._batched is None else arrays[self._batched].shape[0]
+        return None if self._batched is None else len(arrays[self._batched])
 
     def feeds_of(self, arrays: Arrays) -> Arrays:
         """The graph's inputs made of the public ones. Raises what `Transform.before` raises."""
