@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import tempfile
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
@@ -84,6 +85,8 @@ def profile(
 def _entry(models: Path, model: str) -> ModelEntry:
     from shared.repository import read_repository
 
+    if sys.platform != "linux":
+        raise CommandError("a model is profiled on Linux: its package holds what runs on Lambda")
     entry = read_repository(models).models.get(model)
     if entry is None:
         raise CommandError(f"{models} has no model {model!r}")

@@ -30,10 +30,15 @@ if TYPE_CHECKING:
     from shared.repository import ModelEntry
     from shared.schema.spec import FormOptimization, Manifest, MeasuredForm
     from stacks.packaging.assets import BuildContext
+    from stacks.stages import Architecture
 
 _RUNTIME: Final = "onnxruntime"
 _MADE_BY: Final = Path(shared.inference.__path__[0]) / "forms.py"
-_ARCHITECTURES: Final = {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
+ARCHITECTURES: Final[Mapping[str, Architecture]] = {
+    "x86_64": "x86_64",
+    "aarch64": "arm64",
+    "arm64": "arm64",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +102,7 @@ def add_forms(catalog: Mapping[str, Any], forms: Forms) -> None:
 def _is_for(measured: MeasuredForm, context: BuildContext) -> bool:
     """Whether it can be made here, and what loads it is what measured it."""
     versions = {version_of(_RUNTIME), packages_in(ONNX_RUNTIME).get(_RUNTIME)}
-    here = _ARCHITECTURES.get(platform.machine())
+    here = ARCHITECTURES.get(platform.machine())
     return versions == {measured.onnxruntime} and here == context.architecture
 
 

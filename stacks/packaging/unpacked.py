@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from shared.repository import Repository, read_repository
 from stacks.packaging.assets import BuildContext
 from stacks.packaging.build import build_fitting_pool
+from stacks.packaging.forms import ARCHITECTURES
 from stacks.packaging.layers import CONTROL, ONNX_RUNTIME, build_layer
 
 if TYPE_CHECKING:
@@ -37,13 +39,13 @@ class Unpacked(NamedTuple):
 
 
 def unpack(repository: Repository, models: Sequence[str], target: Path) -> Unpacked:
-    """The package of a pool of just these models, below `target`, with the layer beside it.
+    """The package of a pool of just these models, below `target`, with the layer beside it, for this machine.
 
     What was built is shared with `cdk deploy` (`build/`), so it is copied before it is dated.
     """
     pool = repository.models[models[0]].spec.pool
     chosen = {name: repository.models[name] for name in models}
-    context = BuildContext()
+    context = BuildContext(architecture=ARCHITECTURES.get(platform.machine(), "x86_64"))
     layer, control = build_layer(ONNX_RUNTIME, context), build_layer(CONTROL, context)
     alone = replace(repository, models=chosen)
     package = build_fitting_pool(alone, pool, context, layers=(layer, control))
