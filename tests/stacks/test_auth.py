@@ -32,7 +32,9 @@ TOKENS = Tokens(
     tenant_claim="tenant",
 )
 SECOND = dataclasses.replace(TOKENS, issuer="https://second.example", tenant_claim="org")
-SEVERAL = (ApiKeys(), TOKENS, SECOND, Iam())
+GRANTS = {"role/batch-*": "submit read", "user/ann": "infer:breast-cancer"}
+SIGNED = Iam(grants=GRANTS)
+SEVERAL = (ApiKeys(), TOKENS, SECOND, SIGNED)
 OPEN = "OPTIONS /{proxy+}"
 
 
@@ -71,7 +73,7 @@ def by_api(made: Synthesized) -> dict[str, dict[str, str]]:
     return guarded
 
 
-@pytest.mark.parametrize("modes", [(ApiKeys(),), (TOKENS,), (Iam(),), SEVERAL])
+@pytest.mark.parametrize("modes", [(ApiKeys(),), (TOKENS,), (SIGNED,), SEVERAL])
 def test_no_route_is_open_but_a_browsers_preflight(made, modes) -> None:
     for routes in by_api(made(*modes)).values():
         assert "$default" in routes
@@ -117,7 +119,7 @@ def test_a_stage_without_keys_gives_nobody_the_right_to_look_them_up(made) -> No
 
 
 def test_signed_calls_are_checked_by_the_gateway_itself(made) -> None:
-    signed = made(Iam())
+    signed = made(SIGNED)
     (routes,) = by_api(signed).values()
     assert {kind for key, kind in routes.items() if key != OPEN} == {"AWS_IAM"}
     assert signed.properties("AWS::ApiGatewayV2::Authorizer") == []
@@ -125,11 +127,11 @@ def test_signed_calls_are_checked_by_the_gateway_itself(made) -> None:
     assert "laneway-dev-authorizer" not in functions
 
 
-@pytest.mark.parametrize("modes", [(Iam(),), SEVERAL, (ApiKeys(),)])
+@pytest.mark.parametrize("modes", [(SIGNED,), SEVERAL, (ApiKeys(),)])
 def test_functions_look_up_limits_of_tenants_where_no_authorizer_hands_them_down(
     made, modes
 ) -> None:
-    table = "laneway-dev-tenants" if Iam() in modes else ""
+    table = "laneway-dev-tenants" if SIGNED in modes else ""
     some = made(*modes)
     realtime = RealtimeSettings.from_env(environment(some, "shared-realtime"))
     assert realtime.tenants_table == table
@@ -176,11 +178,10 @@ def test_both_apis_are_throttled_logged_and_watched(made) -> None:
 
 
 def test_functions_are_told_what_the_stage_grants_to_whom_iam_knows(made) -> None:
-    grants = {"role/batch-*": "submit read", "user/ann": "infer:breast-cancer"}
-    granting = made(Iam(grants=grants))
+    granting = made(SIGNED)
     realtime = RealtimeSettings.from_env(environment(granting, "shared-realtime"))
-    assert realtime.iam_grants == grants
-    assert IngressSettings.from_env(environment(granting, "ingress")).iam_grants == grants
+    assert realtime.iam_grants == GRANTS
+    assert IngressSettings.from_env(environment(granting, "ingress")).iam_grants == GRANTS
 
 
 @pytest.mark.parametrize(
@@ -199,5 +200,5 @@ def test_a_grant_to_nobody_or_of_nothing_is_refused(grants, words) -> None:
 def test_addresses_in_answers_are_right_on_each_of_two_apis(made) -> None:
     several = environment(made(*SEVERAL), "ingress")
     assert IngressSettings.from_env(several).public_url == ""
-    alone = environment(made(Iam()), "ingress")
+    alone = environment(made(SIGNED), "ingress")
     assert IngressSettings.from_env(alone).public_url
