@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from shared.inference.batching import Stacker
 from shared.inference.graph_scan import ModelRefusedError
 from shared.inference.inspect import inspect_model
 from shared.inference.padding import Padding, PaddingRefusedError
+from shared.inference.padding_trial import MEASURING
 from shared.inference.pipeline import Prepared
 from shared.schema.request import InferenceRequest
 from tests.unit.inference import onnx_graphs as graphs
@@ -267,6 +269,19 @@ def test_padding_that_changes_answers_is_found_out_with_the_figure(tmp_path):
 def test_a_declaration_that_does_not_fit_the_graph_is_refused(tmp_path, pad, words):
     with pytest.raises(ModelRefusedError, match=words):
         inspect(tmp_path, masked(), pad)
+
+
+def test_a_model_for_whose_padding_no_time_is_left_is_stacked_unpadded(tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(masked().SerializeToString())
+
+    found = inspect_model(
+        path, pad=PAD, steps=lambda step, *_limit, **_size: 0.0 if step == MEASURING else math.inf
+    )
+
+    assert found.trial.row_independent
+    assert found.padding.tolerance is None
+    assert "raise run_s" in found.padding.reason
 
 
 def test_nothing_is_measured_where_nothing_is_declared(tmp_path):
