@@ -99,13 +99,13 @@ class BatchCalls:
         location = f"{self._base}/v2/batches/{accepted.row.key.id}"
         told = {"location": location, "retry-after": str(RETRY_AFTER_S)}
         page = batch_page(accepted.row, bucket=self._bucket)
-        return _answer(page, 202, told)._replace(about=_about(accepted.row))
+        return _answer(page, 202, told, about=_about(accepted.row))
 
     def _page(self, request: HttpRequest, row: BatchRow) -> Response:
         """The batch, with the addresses of its files for a caller who may read them."""
         may_read = request.principal.may(READ, row.model)
         page = batch_page(row, bucket=self._bucket, presign=self._presign if may_read else None)
-        return _answer(page)._replace(about=_about(row))
+        return _answer(page, about=_about(row))
 
     def _list(self, request: HttpRequest) -> Response:
         request.principal.require(READ)
@@ -141,7 +141,11 @@ def _about(row: BatchRow) -> dict[str, str]:
 
 
 def _answer(
-    page: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None
+    page: BaseModel,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    *,
+    about: Mapping[str, str] | None = None,
 ) -> Response:
     body = orjson.dumps(page.model_dump(mode="json"))
-    return Response(status, {"content-type": JSON_TYPE, **(headers or {})}, body)
+    return Response(status, {"content-type": JSON_TYPE, **(headers or {})}, body, about)

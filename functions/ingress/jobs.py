@@ -147,11 +147,11 @@ class JobCalls:
         location = job_url(row.key.id, base_url=self._base)
         told = {"location": location, "retry-after": str(RETRY_AFTER_S), **headers}
         page = job_page(row, base_url=self._base)
-        return _model_response(page, 202, told)._replace(about=_about(row))
+        return _model_response(page, 202, told, about=_about(row))
 
     def _page(self, row: JobRow) -> Response:
         page = job_page(row, base_url=self._base)
-        return _model_response(page)._replace(about=_about(row))
+        return _model_response(page, about=_about(row))
 
     def _list(self, request: HttpRequest) -> Response:
         query = asked.known_query(request.query)
@@ -183,10 +183,14 @@ def _about(row: JobRow) -> dict[str, str]:
 
 
 def _model_response(
-    model: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None
+    model: BaseModel,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    *,
+    about: Mapping[str, str] | None = None,
 ) -> Response:
     body = orjson.dumps(model.model_dump(mode="json"))
-    return Response(status, {"content-type": wire.JSON_TYPE, **(headers or {})}, body)
+    return Response(status, {"content-type": wire.JSON_TYPE, **(headers or {})}, body, about)
 
 
 def _answered(answer: Answer, request: HttpRequest) -> Response:
