@@ -55,6 +55,7 @@ def make_worker(
             budget_bytes=settings.session_budget_mib * MIB,
             threads=max(1, memory_mib // LAMBDA_MEMORY_MIB_PER_VCPU),
             files=files,
+            settle=True,
         ),
         queues=_queues(settings, sqs),
         sqs=sqs,
