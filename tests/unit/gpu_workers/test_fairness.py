@@ -160,7 +160,7 @@ def test_places_are_given_out_no_further_ahead_than_the_pace_is_known():
     places_s = crowd.away_s(100, now=0.0, now_s=101.0)
 
     assert places_s[11] == pytest.approx(12 / (10 * EAGER))
-    assert TRUST <= places_s[-1] <= 2 * TRUST, "one second was seen"
+    assert 0.89 * TRUST <= places_s[-1] <= 1.81 * TRUST, "nine tenths of a second were seen"
     again = crowd.away_s(12, now=TRUST, now_s=101.0 + TRUST)
     assert again[-1] == pytest.approx(12 / (10 * EAGER)), "they were not in the line"
 
