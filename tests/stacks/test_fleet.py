@@ -162,6 +162,9 @@ def test_gpus_are_bought_by_attributes_with_a_price_that_is_never_above_on_deman
     assert wanted["AcceleratorManufacturers"] == ["nvidia"]
     assert wanted["AcceleratorCount"] == {"Min": 1, "Max": 1}
     assert wanted["AcceleratorTotalMemoryMiB"] == {"Min": 15_000}
+    assert wanted["VCpuCount"] == {"Min": PROD.fleet.gpus.vcpus}
+    assert wanted["MemoryMiB"] == {"Min": PROD.fleet.gpus.memory_mib}
+    assert wanted["BareMetal"] == wanted["BurstablePerformance"] == "excluded"
     assert wanted["MaxSpotPriceAsPercentageOfOptimalOnDemandPrice"] == 100
     assert wanted["OnDemandMaxPricePercentageOverLowestPrice"] == 50
     assert not any(name.startswith("g5g") for name in wanted["AllowedInstanceTypes"])
@@ -244,6 +247,7 @@ def test_the_agent_drains_for_a_spot_notice_and_lets_a_worker_end(gpu_prod) -> N
 
     assert "ECS_ENABLE_SPOT_INSTANCE_DRAINING=true" in script
     assert "ECS_CONTAINER_STOP_TIMEOUT=120s" in script
+    assert "ECS_ENABLE_GPU_SUPPORT=true" in script
     assert "ECS_CLUSTER=laneway-prod\n" in script
 
 
