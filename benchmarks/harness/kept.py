@@ -29,6 +29,11 @@ BANDS: Final[Mapping[str, float]] = {
     "W2": 0.30,
     # Next to nothing, over something large.
     "W4.binary": 0.50,
+    # Over the same run of the model: what is above 1 is all that there is to lose.
+    "W3": 0.05,
+    "C4.run": 0.05,
+    "G1.memory.embedding": 0.05,
+    "G1.memory.heavy": 0.05,
     # Several processes and a broker on the same cores.
     "G2": 0.25,
     "Q3.celery": 0.25,
