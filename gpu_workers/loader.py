@@ -38,7 +38,14 @@ class Loader:
         self._changed = threading.Condition()
 
     def takes(self, model: Model) -> bool:
-        """Whether jobs of the model wait here: it is not loaded, or has to go for another."""
+        """Whether jobs of the model wait here: it is not loaded, or has to go for another.
+
+        For one that is not in the catalog nobody waits: who prepares its jobs sends them away.
+        """
+        try:
+            self._core.worker.catalog.find(*model)
+        except LanewayError:
+            return False
         return model in self._leaving or not self._core.worker.sessions.has(*model)
 
     def put(self, model: Model, loaded: Loaded) -> None:

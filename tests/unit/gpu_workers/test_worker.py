@@ -62,6 +62,17 @@ def test_jobs_are_answered_and_their_messages_gone(desk):
     assert {row.fence for row in desk.rows()} == {1}
 
 
+@pytest.mark.parametrize("named", [{"model": "nobody"}, {"model": "scale", "version": "9"}])
+def test_a_message_that_names_what_is_not_in_the_catalog_keeps_no_other_waiting(desk, named):
+    dropped = {"schema_version": 1, "id": "lost", **named, "input": {"inputs": []}}
+    with desk.running():
+        desk.queues[POOL, "async"].send(json.dumps(dropped), tenant=TENANT)
+        wait_for(lambda: desk.depth() == 0)
+        after = desk.submit()
+        desk.wait_ended([after])
+        assert desk.check_settled([after]) == {"succeeded": 1}
+
+
 def test_what_arrives_while_the_device_is_busy_runs_together_when_it_is_free(desk):
     desk.lease_s = 1.5
     with desk.running() as worker:
