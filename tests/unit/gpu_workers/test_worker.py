@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -62,15 +63,21 @@ def test_jobs_are_answered_and_their_messages_gone(desk):
     assert {row.fence for row in desk.rows()} == {1}
 
 
-@pytest.mark.parametrize("named", [{"model": "nobody"}, {"model": "scale", "version": "9"}])
-def test_a_message_that_names_what_is_not_in_the_catalog_keeps_no_other_waiting(desk, named):
-    dropped = {"schema_version": 1, "id": "lost", **named, "input": {"inputs": []}}
+@pytest.mark.parametrize("gone", [{"model": "nobody"}, {"version": "9"}])
+def test_jobs_of_what_a_deployment_took_away_keep_no_others_waiting(desk, gone):
+    submission = Submission(model="scale", body=tensor_body([[1.0, 2.0]]))
+    rows = [
+        replace(desk.jobs.new_row(submission, key=JobKey(TENANT, name), now=desk.clock()), **gone)
+        for name in ("one", "two")
+    ]
     with desk.running():
-        desk.queues[POOL, "async"].send(json.dumps(dropped), tenant=TENANT)
-        wait_for(lambda: desk.depth() == 0)
+        for row in rows:
+            desk.store.create(row)
+            desk.queues[POOL, "async"].send(reference(row.key), tenant=TENANT)
         after = desk.submit()
-        desk.wait_ended([after])
-        assert desk.check_settled([after]) == {"succeeded": 1}
+        keys = [after, *(row.key for row in rows)]
+        desk.wait_ended(keys)
+        assert desk.check_settled(keys) == {"succeeded": 1, "failed": 2}
 
 
 def test_what_arrives_while_the_device_is_busy_runs_together_when_it_is_free(desk):
