@@ -46,8 +46,9 @@ check: environment ## lint, format, types, who may import whom
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Three processes for two cores: of the three groups that start first, tests of faults wait for leases most of the time.
 test: check setup scanners ## check and every test, the deployed service too
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 3 --dist loadgroup
 
 test-faults: setup ## 10,000 jobs while their workers are killed, and every fault case
 	LANEWAY_FAULT_JOBS=$${LANEWAY_FAULT_JOBS:-10000} $(BIN)/pytest -s tests/faults tests/performance/test_batch_memory.py

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and commands fold their tables by it
 
-ONE_GROUP = ("e2e", "faults")
-"""Folders whose tests share a service that is costly to start: one process runs all of a folder."""
-ON_THE_CLOCK = (*ONE_GROUP, "performance", "test_fairness.py")
+ONE_GROUP = ("e2e", "faults", "stacks")
+"""Folders whose tests share what is costly to make, a service or stages: one process runs all of a folder."""
+ON_THE_CLOCK = ("e2e", "faults", "performance", "test_fairness.py")
 """Folders and files whose tests start processes or take times. A summary names each that needed its second try."""
 RABBITMQ = "rabbitmq"
 """Marks tests that share a broker: one process runs all files with one of them, but for those above."""

@@ -14,7 +14,7 @@ import stacks  # noqa: F401 - before aws_cdk: it chooses the Node.js that the CD
 from shared.repository import ModelEntry, Repository, read_repository
 from shared.schema.spec import ModelSpec, PoolSpec, ProvisionedWarm, WarmSchedule
 from stacks.deployment import Deployment
-from stacks.fleet_lane import Fleet, RabbitMQ
+from stacks.fleet_lane import Fleet, Gpus, RabbitMQ
 from stacks.packaging import Asset, Assets
 from stacks.stages import STAGES, Stage
 from tests.fixtures.small_models import _scale, write_model
@@ -225,6 +225,14 @@ def local(synthesize: Callable[..., Synthesized]) -> Synthesized:
 @pytest.fixture(scope="session")
 def gpu_prod(synthesize: Callable[..., Synthesized], with_gpu: Repository) -> Synthesized:
     return synthesize(STAGES["prod"], repository=with_gpu)
+
+
+@pytest.fixture(scope="session")
+def gpu_dev(synthesize: Callable[..., Synthesized], with_gpu: Repository) -> Synthesized:
+    """A gpu fleet on TensorRT that reaches AWS through a NAT gateway, partly on demand."""
+    gpus = Gpus(tensorrt=("heavy",))
+    fleet = Fleet(way_out="nat", on_demand_base=1, on_demand_percent=25, max_workers=5, gpus=gpus)
+    return synthesize(replace(STAGES["dev"], fleet=fleet), repository=with_gpu)
 
 
 @pytest.fixture(scope="session")

@@ -60,13 +60,18 @@ def test_a_transform_that_is_not_python_is_told_with_its_line(served_models, tmp
     assert "Traceback" not in done.stderr
 
 
-def test_a_stage_is_synthesized_with_no_account(served_models, tmp_path) -> None:
-    done = run_app(tmp_path, stage="prod", models=str(served_models))
-
+@pytest.fixture(scope="module")
+def without_data(served_models, tmp_path_factory) -> Path:
+    """The templates of `prod` as it is before it is destroyed, made with no account."""
+    folder = tmp_path_factory.mktemp("prod")
+    done = run_app(folder, stage="prod", models=str(served_models), keep_data="false")
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    templates = {path.name for path in (tmp_path / "cdk.out").glob("*.template.json")}
-    assert templates == {
+    return folder / "cdk.out"
+
+
+def test_a_stage_is_synthesized_with_no_account(without_data) -> None:
+    assert {path.name for path in without_data.glob("*.template.json")} == {
         f"laneway-prod-{concern}.template.json" for concern in CONCERNS if concern != "fleet"
     }
 
@@ -97,13 +102,8 @@ def replace_file(folder, version, bomb) -> None:
     (folder / version / "manifest.json").write_text(json.dumps(manifest))
 
 
-def test_destroying_prod_leaves_nothing_that_bills_but_the_locked_archive(
-    served_models, tmp_path
-) -> None:
-    done = run_app(tmp_path, stage="prod", models=str(served_models), keep_data="false")
-
-    assert done.returncode == 0, done.stderr
-    for path in (tmp_path / "cdk.out").glob("*.template.json"):
+def test_destroying_prod_leaves_nothing_that_bills_but_the_locked_archive(without_data) -> None:
+    for path in without_data.glob("*.template.json"):
         for name, resource in json.loads(path.read_bytes())["Resources"].items():
             locked = resource.get("Properties", {}).get("ObjectLockEnabled", False)
             kept = "Retain" if locked else "Delete"

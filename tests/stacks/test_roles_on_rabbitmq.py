@@ -13,7 +13,6 @@ from fnmatch import fnmatchcase
 
 import boto3
 import pytest
-from moto import mock_aws
 
 from gpu_workers.assembly import open_core
 from gpu_workers.telemetry import WorkerTelemetry
@@ -22,7 +21,7 @@ from shared.catalog import load_catalog
 from shared.jobs.clock import system_clock
 from shared.results.dynamodb import DynamoJobStore
 from shared.settings.jobs import WorkerSettings
-from tests.fixtures.deployed import DeployedStage, Recorder, roles_of, task_environment
+from tests.fixtures.deployed import DeployedStage, roles_of, task_environment, watched_account
 from tests.fixtures.job_rows import new_row
 from tests.fixtures.permissions import Need, allows, refused
 from tests.stacks.aws_words import ACCOUNT, REGION
@@ -46,15 +45,7 @@ NOT_CALLED = {
 @pytest.fixture(scope="module")
 def recorded(rabbit, running_models, rabbitmq, tmp_path_factory):
     """What each function and worker asked AWS for while jobs went over the broker."""
-    patch = pytest.MonkeyPatch()
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        patch.setenv(name, "testing")
-    patch.setenv("AWS_DEFAULT_REGION", REGION)
-    patch.setenv("MOTO_ACCOUNT_ID", ACCOUNT)
-    patch.delenv("AWS_PROFILE", raising=False)
-    recorder = Recorder()
-    recorder.install(patch)
-    with mock_aws():
+    with watched_account() as recorder:
         secret = BROKER.secret_arn.rpartition(":")[2]
         boto3.client("secretsmanager", region_name=REGION).create_secret(
             Name=secret, SecretString=rabbitmq.url
@@ -65,7 +56,6 @@ def recorded(rabbit, running_models, rabbitmq, tmp_path_factory):
         )
         UseOnRabbitMQ(stage).everything()
         stage.modules[SEND].warm.close(5)
-    patch.undo()
     return recorder.calls
 
 

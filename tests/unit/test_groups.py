@@ -23,6 +23,9 @@ PLUGINS = ("xdist", "pytest_timeout", "pytest_asyncio.plugin", "pytest_rerunfail
 def test_tests_that_share_a_service_are_one_group():
     assert group_of("tests/e2e/test_readiness.py") == group_of("tests/e2e/test_docs_page.py")
     assert group_of("tests/faults/test_rabbitmq.py") == group_of("tests/faults/test_matrix.py")
+    assert group_of("tests/stacks/test_roles_on_rabbitmq.py") == group_of(
+        "tests/stacks/test_app.py"
+    )
     brokered = ("test_rabbitmq.py", "test_queues.py", "test_invoked.py", "test_rabbitmq_page.py")
     assert len({group_of(f"tests/contract/queues/{name}") for name in brokered}) == 1
     alone = ("tests/contract/queues/test_queue_edges.py", "tests/unit/test_errors.py")
