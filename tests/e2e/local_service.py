@@ -22,7 +22,7 @@ PROJECT = Path(__file__).parents[2]
 LANEWAY = Path(sys.executable).with_name("laneway")
 START_TIMEOUT_S = 240.0
 REDEPLOY_TIMEOUT_S = 120.0
-STOP_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 120.0
 """Each function that ran had unpacked its package anew, and all of that is removed."""
 
 HOSTILE_AWS_SETTINGS = {
