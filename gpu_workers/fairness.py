@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from random import uniform
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
@@ -75,13 +74,16 @@ class Crowd:
         self.mark_s = now_s
 
     def away_s(self, turned: int, *, now: float, now_s: float) -> list[float]:
-        """Seconds until each of so many comes again: its place in the line, as far as one is given out."""
+        """Seconds until each of so many comes again: its place in the line, as far as one is given out.
+
+        Nobody comes before those who were sent away earlier, who would keep them in a queue of RabbitMQ's.
+        """
         if now_s - self.last_s > FORGET_S:
             self.since_s, self.line_ends_at = now_s, 0.0
             self.left, self.counted_s, self.mark_s = 0.0, 0.0, None
         self.last_s = now_s
         if not self.left or not self.counted_s:
-            return [_after(GUESS * (now_s - self.since_s)) for _ in range(turned)]
+            return [max(LEAST_S, GUESS * (now_s - self.since_s))] * turned
         if self.counted_s > 2 * PACE_S:
             self.left, self.counted_s = self.left / 2, self.counted_s / 2
         pace = EAGER * self.left / self.counted_s
@@ -89,7 +91,7 @@ class Crowd:
         places_s = away_s(turned, ends_at=self.line_ends_at, pace=pace, now=now, least_s=LEAST_S)
         horizon_s = TRUST * self.counted_s
         self.line_ends_at = min(self.line_ends_at, now + horizon_s)
-        return [place_s if place_s <= horizon_s else _after(horizon_s) for place_s in places_s]
+        return [min(place_s, max(LEAST_S, horizon_s)) for place_s in places_s]
 
 
 @dataclass(slots=True)
@@ -188,11 +190,6 @@ class Fairness:
         took_s = (self._monotonic() - started_s) / len(away)
         with self._lock:
             costs.away_s = _averaged(costs.away_s or math.inf, took_s)
-
-
-def _after(horizon_s: float) -> float:
-    """Later than that, and not all at once; more is known then."""
-    return max(LEAST_S, horizon_s * uniform(1.0, 2.0))  # noqa: S311  spreads load, guards nothing
 
 
 def _averaged(before: float, now: float) -> float:

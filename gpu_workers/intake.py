@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from gpu_workers.backlog import Ready
 from gpu_workers.core import CHUNKS
+from gpu_workers.looks import Looks
 from shared.errors import LanewayError, QueueUnavailableError
 from shared.jobs.columns import prepare_plain
 from shared.jobs.delivery import Outcome, Retry, jitter_s
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from shared.queues.protocol import Delivery
 
 ROOM_WAIT_S: Final = 1.0
+LOOK_WAIT_S: Final = 0.02
 CALLS_MAX: Final = 8
 """Further calls for messages that one receiver makes at once."""
 DEFECT_S: Final = 5.0
@@ -186,6 +188,7 @@ class Receiver:
         self._name = queue
         self._queue = core.queues[queue]
         self._ahead = ahead
+        self._looks = Looks(clock=core.worker.clock)
 
     def run(self) -> None:
         """Until the worker drains."""
@@ -194,9 +197,13 @@ class Receiver:
             core.outage.wait(core.draining)
             core.gate.wait(ROOM_WAIT_S)
             ahead = self._ahead()
-            room = ahead - core.hand.waiting(self._name)
-            if room <= 0 or not core.gate.is_set():
+            waiting = core.hand.waiting(self._name)
+            if waiting >= ahead or not core.gate.is_set():
                 core.hand.wait(ROOM_WAIT_S)
+                continue
+            room = self._looks.limit(ahead - waiting, waiting=waiting)
+            if not room:
+                core.hand.wait(LOOK_WAIT_S)
                 continue
             try:
                 self._receive(room, ahead)
@@ -217,9 +224,15 @@ class Receiver:
         elif self._name == CHUNKS:
             core.backlog.add([Ready(held=item) for item in core.hold(self._name, deliveries)])
         else:
-            self._intake.take(
-                self._name, core.fairness.admitted(self._name, deliveries, ahead=ahead)
-            )
+            admitted = core.fairness.admitted(self._name, deliveries, ahead=ahead)
+            if turned := len(deliveries) - len(admitted):
+                new = [item.sent_at for item in deliveries if item.receive_count == 1]
+                self._looks.turned_away(
+                    turned,
+                    waiting=core.hand.waiting(self._name) + len(admitted),
+                    sent_at=max((at for at in new if at is not None), default=None),
+                )
+            self._intake.take(self._name, admitted)
 
     def _receive_more(self, room: int) -> list[Delivery]:
         """Several calls at once: SQS gives ten messages a call, and the queue seems to hold more."""

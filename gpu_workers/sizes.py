@@ -1,8 +1,9 @@
 """How many rows a run should take: learned from runs, by what a row costs in stacks of several sizes.
 
 A stack as large as the model allows is best on a device with room for it. On a busy one a row may cost
-more in it than in a smaller one, and then smaller ones run. Full stacks are tried in turn, from the
-largest, each half of the one before, until they get dearer, and again after many runs.
+more in it than in a smaller one, and then smaller ones run. Full stacks are tried in rounds, each from
+the largest, each half of the one before, until they get dearer, so that what else the machine does for a while
+makes no size dear; and again after many runs.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Mapping
 
 TRIALS: Final = 3
-"""Runs of each size; the quickest counts, as others may use the machine meanwhile."""
+"""Rounds, of one run of each size; the quickest counts, as others may use the machine meanwhile."""
 GAIN: Final = 0.97
 """A smaller size is better when a row costs no more than this share."""
 LITTLE_MORE: Final = 1.10
@@ -37,7 +38,8 @@ class _Known:
     """Rows; 0: every size worth it was tried."""
     best: int
     costs: dict[int, float] = field(default_factory=dict)
-    tried: int = 0
+    rounds: int = 0
+    """In which every size was tried once."""
     runs: int = 0
 
 
@@ -69,22 +71,28 @@ class Sizes:
                 self._kinds.popitem(last=False)
         known.runs += 1
         if known.trying * NEARLY <= rows <= known.trying:
-            self._try(known, took_s / cells)
-        elif 0 < known.trying < most and known.runs >= GIVE_UP_RUNS:
+            self._try(known, took_s / cells, most)
+        elif known.trying and known.costs and known.runs >= GIVE_UP_RUNS:
             known.trying = 0
         elif known.runs >= TRY_AGAIN_RUNS:
             self._kinds[kind] = _Known(most, most)
 
-    def _try(self, known: _Known, cost_s: float) -> None:
+    def _try(self, known: _Known, cost_s: float, most: int) -> None:
         """`cost_s`: of a cell, in a stack of the size that is tried."""
-        rows = known.trying
-        known.costs[rows] = min(known.costs.get(rows, math.inf), cost_s)
-        known.tried += 1
-        if known.tried < TRIALS:
+        rows, costs = known.trying, known.costs
+        costs[rows] = min(costs.get(rows, math.inf), cost_s)
+        known.best = _best(costs)
+        if rows > 1 and costs[rows] <= costs[known.best] * LITTLE_MORE:
+            known.trying = rows // 2
             return
-        best_s = known.costs[known.best]
-        if known.costs[rows] <= best_s * GAIN:
-            known.best = rows
-        is_dear = known.costs[rows] > best_s * LITTLE_MORE
-        known.trying = 0 if is_dear else rows // 2
-        known.tried = 0
+        known.rounds += 1
+        known.trying = most if known.rounds < TRIALS else 0
+
+
+def _best(costs: Mapping[int, float]) -> int:
+    """The largest size than which no smaller one is cheaper by much."""
+    best, *smaller = sorted(costs, reverse=True)
+    for rows in smaller:
+        if costs[rows] <= costs[best] * GAIN:
+            best = rows
+    return best
