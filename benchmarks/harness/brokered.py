@@ -47,6 +47,7 @@ from shared.jobs.messages import reference
 from shared.queues.protocol import Message
 from shared.queues.rabbitmq import AmqpSettings, RabbitBroker
 from shared.queues.rabbitmq.envelope import properties_of
+from shared.queues.rabbitmq.topology import RETRY_S, retry_name
 from shared.results.store import JobKey
 
 IN_FLIGHT = 32
@@ -192,7 +193,8 @@ class _Bench:
         )
         told = {**_request(model), **self.told}
         program = Program([str(argument) for argument in arguments], folders, told)
-        return self._worked(program, amount, _PIKA_QUEUE)
+        retries = (retry_name(_PIKA_QUEUE, longest_s) for longest_s in RETRY_S)
+        return self._worked(program, amount, _PIKA_QUEUE, *retries)
 
     def celery(self, model: BenchModel, amount: Amount) -> Worked:
         """One Celery worker process that runs the jobs itself."""
@@ -218,7 +220,7 @@ class _Bench:
         Program(["app.py", str(amount.jobs)], folders, told).finish()
         return self._worked(Program(arguments, folders, told), amount, queue)
 
-    def _worked(self, program: Program, amount: Amount, queue: str) -> Worked:
+    def _worked(self, program: Program, amount: Amount, *queues: str) -> Worked:
         try:
             with running(program, beside=self.beside) as process:
                 return process.throughput(
@@ -226,7 +228,8 @@ class _Bench:
                 )
         finally:
             with self._channel() as channel:
-                channel.queue_purge(queue)
+                for queue in queues:
+                    channel.queue_purge(queue)
 
     def _send(self, bodies: Iterable[str]) -> None:
         with self._channel() as channel:
