@@ -7,16 +7,16 @@ them at once is taken for granted, and is shown by nothing here.
 from __future__ import annotations
 
 import re
-import threading
 import time
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Final, Self
+from http.server import BaseHTTPRequestHandler
+from typing import TYPE_CHECKING, Any, Final
+
+from cli.profile.served import Served
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-    from types import TracebackType
 
 BUCKET: Final = "models"
 MB_A_SECOND: Final = 60.0
@@ -25,35 +25,12 @@ _PIECE_BYTES: Final = 1 << 20
 _RANGE: Final = re.compile(r"bytes=(\d+)-(\d+)")
 
 
-class ObjectStore:
-    """Serves from entering the `with` block to leaving it; `objects`: the files, by their keys."""
+class ObjectStore(Served):
+    """`objects`: the files, by their keys."""
 
     def __init__(self, objects: Mapping[str, Path], *, mb_a_second: float = MB_A_SECOND) -> None:
         served = {f"/{BUCKET}/{key}": path for key, path in objects.items()}
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(served, mb_a_second * 1e6))
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.05,), daemon=True
-        )
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-    @property
-    def address(self) -> str:
-        """Host and port."""
-        host, port, *_ = self._server.server_address
-        return f"{host!s}:{port}"
+        super().__init__(_handler(served, mb_a_second * 1e6))
 
     @property
     def env(self) -> dict[str, str]:

@@ -7,13 +7,11 @@ The first question ends INIT; before it the client may post that INIT failed.
 from __future__ import annotations
 
 import queue
-import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple
 
-if TYPE_CHECKING:
-    from types import TracebackType
+from cli.profile.served import Served
 
 VERSION: Final = "/2018-06-01/runtime"
 FUNCTION_ARN: Final = "arn:aws:lambda:us-east-1:123456789012:function:profile"
@@ -30,35 +28,13 @@ class Told(NamedTuple):
     body: bytes = b""
 
 
-class RuntimeApi:
-    """Serves from entering the `with` block to leaving it."""
+class RuntimeApi(Served):
+    """Its address is for the variable `AWS_LAMBDA_RUNTIME_API`."""
 
     def __init__(self) -> None:
         self._events: queue.Queue[bytes] = queue.Queue()
         self._told: queue.Queue[Told] = queue.Queue()
-        self._server = _Server(("127.0.0.1", 0), _handler(self._events, self._told))
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.05,), daemon=True
-        )
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-    @property
-    def address(self) -> str:
-        """For the variable `AWS_LAMBDA_RUNTIME_API`."""
-        host, port, *_ = self._server.server_address
-        return f"{host!s}:{port}"
+        super().__init__(_handler(self._events, self._told), _Server)
 
     def send(self, event: bytes) -> None:
         """Give the client an event, now or when it asks."""
@@ -73,8 +49,6 @@ class RuntimeApi:
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that is gone: it was killed when it had answered."""
 
