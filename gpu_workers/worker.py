@@ -26,6 +26,7 @@ from gpu_workers.device import Device, publish
 from gpu_workers.heartbeat import Heartbeat
 from gpu_workers.intake import Intake, Receiver
 from gpu_workers.loader import Loader
+from shared.background import stay_in_background
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,8 +109,8 @@ class GpuWorker:
             self._start(f"receive-{name}", item.run)
             for name, item in zip(core.queues, receivers, strict=True)
         ]
-        self._start("load", lambda: self.loader.run(self._intake))
-        device = self._start("device", self.device.run)
+        self._start("load", lambda: self.loader.run(self._intake), runs_models=True)
+        device = self._start("device", self.device.run, runs_models=True)
         publishers = [self._start(f"publish-{n}", self._publish) for n in range(PUBLISHERS)]
         heartbeat = self._start("heartbeat", lambda: self._heartbeat.run(self._stop))
         core.draining.wait()
@@ -169,9 +170,13 @@ class GpuWorker:
         ]
         return ready + waiting
 
-    def _start(self, name: str, target: Callable[[], None]) -> threading.Thread:
+    def _start(
+        self, name: str, target: Callable[[], None], *, runs_models: bool = False
+    ) -> threading.Thread:
         def guarded() -> None:
             try:
+                if not runs_models:
+                    stay_in_background()
                 target()
             except BaseException as error:  # noqa: BLE001  whatever ends a thread ends the worker
                 self._fail(error)

@@ -16,6 +16,7 @@ import pika
 from pika.adapters.select_connection import IOLoop
 from pika.exceptions import AuthenticationError, ProbableAuthenticationError
 
+from shared.background import stay_in_background
 from shared.queues.rabbitmq.settings import connection_parameters
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ class Connection:
             thread.join(timeout_s)
 
     def _run(self) -> None:
+        stay_in_background()
         while not self._ended:
             try:
                 self._loop.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import threading
 import time
 from collections import Counter
@@ -78,6 +79,24 @@ def test_jobs_of_what_a_deployment_took_away_keep_no_others_waiting(desk, gone):
         keys = [after, *(row.key for row in rows)]
         desk.wait_ended(keys)
         assert desk.check_settled(keys) == {"succeeded": 1, "failed": 2}
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="a policy of Linux")
+def test_what_wakes_beside_the_devices_thread_does_not_interrupt_it(desk):
+    with desk.running():
+        desk.wait_ended([desk.submit()])
+        policies = {
+            thread.name.partition("-")[2].partition("-")[0]: os.sched_getscheduler(thread.native_id)
+            for thread in threading.enumerate()
+            if thread.name.startswith("laneway-")
+        }
+
+    assert {name: policies[name] for name in ("receive", "publish", "heartbeat")} == {
+        "receive": os.SCHED_BATCH,
+        "publish": os.SCHED_BATCH,
+        "heartbeat": os.SCHED_BATCH,
+    }
+    assert (policies["device"], policies["load"]) == (os.SCHED_OTHER, os.SCHED_OTHER)
 
 
 def test_what_arrives_while_the_device_is_busy_runs_together_when_it_is_free(desk):
@@ -367,9 +386,9 @@ def test_a_defect_on_the_way_to_the_device_keeps_no_job_in_hand(desk, monkeypatc
         raise RuntimeError("a defect of ours")
 
     worker = desk.make()
-    key = desk.submit()
     with monkeypatch.context() as patch, desk.running(worker):
         patch.setattr(Stacker, "signature", signature)
+        key = desk.submit()
         wait_for(lambda: desk.reporter.defects)
         wait_for(lambda: len(worker.core.hand) == 0)
         assert (desk.row(key).status, desk.row(key).attempt) == ("queued", 0)
