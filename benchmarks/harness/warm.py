@@ -99,7 +99,6 @@ def _child(package: Package, model: BenchModel, effort: Effort, *, mode: str = "
         package.search_path,
         package.handler,
         _event(package, model),
-        model.file,
         inputs,
         effort.blocks,
         effort.block_s,
