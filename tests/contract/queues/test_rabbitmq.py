@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 import time
 import uuid
@@ -340,6 +341,16 @@ def test_a_worker_has_no_more_than_its_prefetch(rabbitmq, broker, name, queue):
     with RabbitBroker(AmqpSettings(url=rabbitmq.url)) as worker:
         assert receive(worker.queue(name, prefetch=3))
         assert eventually(lambda: broker.counts(name).ready == 7)
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="a policy of Linux")
+def test_the_io_thread_interrupts_no_model_s_run_when_it_wakes(queue):
+    queue.send("{}", tenant="acme")
+    receive(queue)
+
+    found = [one.native_id for one in threading.enumerate() if one.name == "laneway-amqp"]
+
+    assert {os.sched_getscheduler(thread) for thread in found} == {os.SCHED_BATCH}
 
 
 def test_a_queue_without_a_bound_on_its_prefetch_is_refused(broker):
