@@ -73,6 +73,7 @@ class ModelVersion:
     """`model.onnx` first."""
     graph_inputs: tuple[TensorSpec, ...]
     graph_outputs: tuple[TensorSpec, ...]
+    """Those that a run fetches."""
     inputs: tuple[TensorSpec, ...]
     """Public inputs: the transform's where the model has one, else the graph's."""
     outputs: tuple[TensorSpec, ...]

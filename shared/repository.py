@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from shared.schema.spec import TensorDeclaration
+
 MODEL_FILE = "model.onnx"
 TRANSFORM_FILE = "transform.py"
 FORM_FILE = "optimized.onnx"
@@ -110,6 +112,12 @@ def versions_on_disk(folder: Path) -> list[str]:
     return sorted(names, key=_version_order)
 
 
+def fetched_outputs(spec: ModelSpec, manifest: Manifest) -> tuple[TensorDeclaration, ...]:
+    """The graph's outputs that a run fetches, in the order in which they are declared."""
+    by_name = {tensor.name: tensor for tensor in manifest.outputs}
+    return tuple(by_name[name] for name in spec.session.outputs or by_name)
+
+
 def compile_catalog(repository: Repository, *, pool: str | None = None) -> dict[str, Any]:
     """The JSON-ready catalog of one pool, or of every model when `pool` is None."""
     entries = repository.models.values() if pool is None else repository.models_of(pool)
@@ -151,6 +159,7 @@ def read_model(path: Path) -> ModelEntry:
         name=folder.name, folder=folder, spec=spec, manifests=_manifests(folder, spec)
     )
     _check_transform(entry, path)
+    _check_outputs(entry, path)
     _check_padding(entry, path)
     return entry
 
@@ -200,6 +209,18 @@ def _check_transform(entry: ModelEntry, path: Path) -> None:
         raise RepositoryError(f"{path}: requirements are for transform.py, and there is none")
 
 
+def _check_outputs(entry: ModelEntry, path: Path) -> None:
+    """What runs are to fetch is there in the graph of every served version."""
+    for version, manifest in entry.manifests.items():
+        given = [tensor.name for tensor in manifest.outputs]
+        for name in entry.spec.session.outputs:
+            if name not in given:
+                raise RepositoryError(
+                    f"{path}: session.outputs: the graph of version {version!r} has no output {name!r}; "
+                    f"it has {', '.join(given)}"
+                )
+
+
 def _check_padding(entry: ModelEntry, path: Path) -> None:
     """Fillers fit the inputs of every served version, and were tried with it."""
     pad = entry.spec.batching.pad
@@ -230,7 +251,7 @@ def _compile_model(entry: ModelEntry) -> dict[str, Any]:
         "target_p99_ms": spec.target_p99_ms,
         "allow_non_finite": spec.allow_non_finite,
         "transform": f"{folder}/{TRANSFORM_FILE}" if entry.transform else None,
-        "session": spec.session.model_dump(),
+        "session": spec.session.model_dump(exclude={"outputs"}),
         "max_batch_size": spec.batching.max_batch_size,
         "max_delay_ms": spec.batching.max_delay_ms,
         "versions": [
@@ -242,7 +263,7 @@ def _compile_model(entry: ModelEntry) -> dict[str, Any]:
 
 def _compile_version(spec: ModelSpec, manifest: Manifest, folder: str) -> dict[str, Any]:
     graph_inputs = [tensor.model_dump(mode="json") for tensor in manifest.inputs]
-    graph_outputs = [tensor.model_dump(mode="json") for tensor in manifest.outputs]
+    graph_outputs = [t.model_dump(mode="json") for t in fetched_outputs(spec, manifest)]
     padding = manifest.stacking.padding
     padded = bool(spec.batching.pad and padding and padding.holds)
     return {

@@ -138,7 +138,7 @@ class Bench:
         """The floor: `session.run` for each record, on tensors that are there already."""
         run = self.served.session._session.run  # noqa: SLF001  the bare session, as a user would have it
         for request in self.prepared:
-            run(None, request.feeds)
+            run(request.fetch, request.feeds)
 
     def _stacked(self) -> None:
         """What replaces it: the same tensors planned, stacked, run and split."""

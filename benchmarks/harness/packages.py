@@ -9,6 +9,7 @@ read-only folders and Lambda may not.
 from __future__ import annotations
 
 import compileall
+import json
 import os
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ from functools import cache
 from pathlib import Path
 
 from shared.inference import NO_TELEMETRY
-from shared.repository import read_repository
+from shared.repository import ModelEntry, fetched_outputs, read_repository
 from shared.settings import RealtimeSettings
 from stacks.packaging.models import side_files
 from stacks.packaging.unpacked import as_deployed, unpack
@@ -130,8 +131,19 @@ def peer_package(peer: str, model: BenchModel) -> Package:
     for source in sources:
         shutil.copy(source, target)
     (target / "MODEL_NAME").write_text(model.name)
+    (target / "OUTPUTS.json").write_text(json.dumps(_outputs(entry, model.version)))
     as_deployed(target)
     return Package(folders=(target,), handler="app.handler")
+
+
+def _outputs(entry: ModelEntry, version: str) -> dict[str, list[str]]:
+    """What our runs of the version fetch, and under which names callers get it."""
+    fetched = fetched_outputs(entry.spec, entry.manifests[version])
+    public = entry.spec.outputs or fetched
+    return {
+        "fetched": [output.name for output in fetched],
+        "public": [output.name for output in public],
+    }
 
 
 @cache

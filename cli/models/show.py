@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cli.models.folders import MODEL_TOML, human_size, model_folders
-from shared.repository import MODEL_FILE, RepositoryError, read_model, versions_on_disk
+from shared.repository import (
+    MODEL_FILE,
+    RepositoryError,
+    fetched_outputs,
+    read_model,
+    versions_on_disk,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,15 +51,16 @@ def _list_row(folder: Path) -> tuple[str, ...]:
 
 
 def tensor_rows(entry: ModelEntry) -> Iterator[tuple[str, ...]]:
-    """What callers send and get; with a transform also what the graph takes and gives."""
+    """What callers send and get; with a transform also what the graph takes, and what runs fetch of it."""
     spec, manifest = entry.spec, entry.manifests[entry.spec.default_version]
+    fetched = fetched_outputs(spec, manifest)
     if not spec.inputs:
         yield from _tensor_rows("input", manifest.inputs)
-        yield from _tensor_rows("output", manifest.outputs)
+        yield from _tensor_rows("output", fetched)
         return
     yield from _tensor_rows("input", spec.inputs)
     yield from _tensor_rows("graph input", manifest.inputs)
-    yield from _tensor_rows("graph output", manifest.outputs)
+    yield from _tensor_rows("graph output", fetched)
     yield from _tensor_rows("output", spec.outputs)
 
 

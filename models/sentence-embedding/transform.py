@@ -1,4 +1,4 @@
-"""Text to token ids, and token vectors to one normalised sentence embedding.
+"""Text to token ids; the graph pools the tokens' vectors itself.
 
 The tokenizer is BERT's uncased WordPiece in plain Python: it needs the vocabulary beside this file
 and no package. `tests/unit/models_cli` holds it to the ids that the original tokenizer gives.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import unicodedata
 from array import array
 from itertools import chain
-from math import sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,23 +60,6 @@ def preprocess(inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         "attention_mask": np.ndarray(shape, np.int64, mask),
         "token_type_ids": np.ndarray(shape, np.int64, _ZEROS),
     }
-
-
-def postprocess(
-    outputs: Mapping[str, NDArray[Any]], graph_inputs: Mapping[str, NDArray[Any]]
-) -> dict[str, NDArray[Any]]:
-    """Mean of the real tokens' vectors, scaled to length one: float32, shape `(batch, 384)`.
-
-    The sum is enough: it has the direction of the mean.
-    """
-    hidden = outputs["last_hidden_state"]
-    if len(hidden) == 1:  # a text alone has no padding
-        alone = _EACH[: hidden.shape[1]].dot(hidden[0])
-        return {"embedding": alone.dot(np.float32(1 / sqrt(alone.dot(alone)))).reshape(1, -1)}
-    mask = graph_inputs["attention_mask"][:, np.newaxis].astype(np.float32)
-    summed = np.matmul(mask, hidden)[:, 0]
-    summed /= np.sqrt(np.vecdot(summed, summed))[:, np.newaxis]
-    return {"embedding": summed}
 
 
 def token_ids(text: str) -> list[int]:
@@ -184,4 +166,3 @@ _ASCII = {code: chr(code).translate(_CLEAN).translate(_SPLIT).lower() for code i
 _ONES = np.ones(MAX_TEXTS * MAX_TOKENS, np.int64).tobytes()
 _ZEROS = bytes(len(_ONES))
 """What masks without padding, and all types, lie over: not to be written to."""
-_EACH = np.ones(MAX_TOKENS, np.float32)

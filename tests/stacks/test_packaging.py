@@ -12,7 +12,15 @@ import pytest
 from shared.catalog import load_catalog
 from shared.limits import LAMBDA_PACKAGE_BYTES
 from shared.repository import ModelEntry, Repository, read_repository
-from shared.schema.spec import Manifest, ManifestFile, ModelSpec, PoolSpec, Stacking
+from shared.schema.spec import (
+    Manifest,
+    ManifestFile,
+    ModelSpec,
+    PoolSpec,
+    Source,
+    SourceFile,
+    Stacking,
+)
 from stacks.errors import PackagingError
 from stacks.packaging import Asset, BuildContext
 from stacks.packaging.budget import check_size
@@ -167,13 +175,17 @@ def test_a_transform_keeps_the_files_beside_it_and_not_those_of_its_author(tmp_p
     folder = tmp_path / "text"
     for name in (
         "transform.py", "vocab.txt", "data/labels.json", "model.toml", "golden.json", "SOURCE.md",
-        "make_golden.py", ".notes", "1/model.onnx", "1/manifest.json", "__pycache__/x.pyc",
+        "make_golden.py", ".notes", "more.onnx", "1/model.onnx", "1/manifest.json", "__pycache__/x.pyc",
     ):  # fmt: skip
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
-    entry = ModelEntry(
-        name="text", folder=folder, spec=ModelSpec(default_version="1"), manifests={}
+    digest = "0" * 64
+    appended = SourceFile(
+        member="m", path="1/model.onnx", sha256=digest, appended="more.onnx", result_sha256=digest
     )
+    source = Source(package="text==1", sha256=digest, files=(appended,))
+    spec = ModelSpec(default_version="1", source=source)
+    entry = ModelEntry(name="text", folder=folder, spec=spec, manifests={})
 
     kept = {path.relative_to(folder).as_posix() for path in side_files(entry)}
 

@@ -91,10 +91,27 @@ def test_a_transform_replaces_the_public_signature_but_not_the_graphs(tmp_path):
     assert [tensor.name for tensor in version.graph_inputs] == ["x"]
 
 
+def test_runs_fetch_the_outputs_that_are_declared_in_their_order(tmp_path):
+    given = [{"name": name, "datatype": "FP32", "shape": [-1]} for name in ("a", "b", "c")]
+    add_model(tmp_path, toml='default_version = "1"\n[session]\noutputs = ["c", "a"]')
+    path = tmp_path / "iris" / "1" / "manifest.json"
+    path.write_text(json.dumps(manifest("iris", "1", outputs=given)))
+
+    _, version = catalog_of(tmp_path).find("iris")
+
+    assert [tensor.name for tensor in version.graph_outputs] == ["c", "a"]
+    assert version.outputs == version.graph_outputs
+
+
 @pytest.mark.parametrize(
     ("toml", "says"),
     [
         ("default_version = 1", "default_version"),
+        (
+            'default_version = "1"\n[session]\noutputs = ["z"]',
+            "session.outputs: the graph of version '1' has no output 'z'; it has y",
+        ),
+        ('default_version = "1"\n[session]\noutputs = ["y", "y"]', "outputs names one twice"),
         ('default_version = "2"', "versions found: 1"),
         ('default_version = "1"\npool = "large"', r"add a \[large\] table"),
         ('default_version = "1"\nlatency_class = ["async"]', "latency_class"),

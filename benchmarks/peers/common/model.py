@@ -1,11 +1,12 @@
 """The model of every peer: one session made at import, one function from request to answer.
 
-The same file, the same session options and the same transform as ours, so that the peers differ
-from us only in what stands around the model.
+The same file, the same session options, the same outputs fetched and the same transform as ours, so
+that the peers differ from us only in what stands around the model.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ except ModuleNotFoundError:
     transform = None
 
 MODEL_NAME = (Path(__file__).parent / "MODEL_NAME").read_text()
+_OUTPUTS = json.loads((Path(__file__).parent / "OUTPUTS.json").read_text())
+fetched, _public = _OUTPUTS["fetched"], _OUTPUTS["public"]
 _DTYPES = {
     "FP32": np.float32,
     "FP64": np.float64,
@@ -33,12 +36,11 @@ _options.inter_op_num_threads = 1
 session = ort.InferenceSession(
     str(Path(__file__).parent / "model.onnx"), _options, providers=["CPUExecutionProvider"]
 )
-_names = [output.name for output in session.get_outputs()]
 
 
 def infer(request: InferenceRequest) -> InferenceResponse:
     feeds = prepare(request)
-    return finish(feeds, session.run(None, feeds), request.id)
+    return finish(feeds, session.run(fetched, feeds), request.id)
 
 
 def prepare(request: InferenceRequest) -> dict[str, np.ndarray]:
@@ -65,9 +67,10 @@ def finish(
     feeds: dict[str, np.ndarray], outputs: list[np.ndarray], request_id: str | None = None
 ) -> InferenceResponse:
     """The answer made of what the graph gave for `feeds`."""
-    named = dict(zip(_names, outputs, strict=True))
-    if transform is not None:
-        named = transform.postprocess(named, feeds)
+    if hasattr(transform, "postprocess"):
+        named = transform.postprocess(dict(zip(fetched, outputs, strict=True)), feeds)
+    else:
+        named = dict(zip(_public, outputs, strict=True))
     return InferenceResponse(
         model_name=MODEL_NAME,
         id=request_id,

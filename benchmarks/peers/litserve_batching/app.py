@@ -27,7 +27,7 @@ class Model(litserve.LitAPI):
         return {"feeds": stacked, "alone": inputs}
 
     def predict(self, x: dict[str, Any]) -> Any:
-        stacked = self.model.session.run(None, x["feeds"])
+        stacked = self.model.session.run(self.model.fetched, x["feeds"])
         return [
             (alone, [output[position : position + 1] for output in stacked])
             for position, alone in enumerate(x["alone"])

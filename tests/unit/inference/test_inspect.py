@@ -43,6 +43,31 @@ def test_external_data_belongs_to_the_model(tmp_path):
     assert inspect_model(tmp_path / "model.onnx").files == ("model.onnx", "weights.bin")
 
 
+def appended(tmp_path, node):
+    """A file of a model and, behind it, bytes that add this node and its output `z`."""
+    more = onnx.GraphProto(
+        node=[node], output=[helper.make_tensor_value_info("z", TensorProto.FLOAT, ["rows", 2])]
+    )
+    path = tmp_path / "model.onnx"
+    whole = graphs.identity().SerializeToString() + onnx.ModelProto(graph=more).SerializeToString()
+    path.write_bytes(whole)
+    return path
+
+
+def test_a_graph_with_more_behind_it_gives_what_that_adds(tmp_path):
+    found = inspect_model(appended(tmp_path, helper.make_node("Neg", ["y"], ["z"])))
+
+    assert [output.name for output in found.outputs] == ["y", "z"]
+    assert found.trial.row_independent
+
+
+def test_what_stands_behind_a_graph_is_looked_at_as_the_rest_is(tmp_path):
+    path = appended(tmp_path, helper.make_node("Shell", ["y"], ["z"], domain="of.somebody"))
+
+    with pytest.raises(ModelRefusedError, match=r"does not bring: of\.somebody\.Shell"):
+        inspect_model(path)
+
+
 def test_rows_that_change_each_other_are_not_stacked(inspected):
     trial = inspected(graphs.row_dependent()).trial
 

@@ -122,6 +122,25 @@ def test_either_half_of_a_transform_may_be_missing(serve):
     assert body["outputs"][0]["data"] == [3, 1]
 
 
+def test_without_postprocess_the_declaration_may_call_the_graphs_output_otherwise(serve):
+    outputs = (TensorSpec("lengths", "FP32", (-1, 2)),)
+    model = serve(graphs.identity(), transform=LENGTHS, inputs=TEXT_IN, outputs=outputs)
+
+    body = orjson.loads(encode(ask(model, texts("abc")))[0])
+
+    assert body["outputs"] == [
+        {"name": "lengths", "datatype": "FP32", "shape": [1, 2], "data": [3, 1]}
+    ]
+
+
+def test_without_postprocess_the_graph_gives_as_many_outputs_as_are_declared(serve):
+    outputs = (TensorSpec("y", "FP32", (-1, 2)), TensorSpec("z", "FP32", (-1, 2)))
+    model = serve(graphs.identity(), transform=LENGTHS, inputs=TEXT_IN, outputs=outputs)
+
+    with pytest.raises(TransformFailedError, match="returned 'y'; 'y', 'z' expected"):
+        ask(model, texts("abc"))
+
+
 def test_an_array_that_is_a_stride_of_another_is_sent_in_order(serve):
     code = "def postprocess(outputs, graph_inputs):\n    return {'y': outputs['y'][:, ::-1]}\n"
     model = serve(graphs.identity(), transform=code)

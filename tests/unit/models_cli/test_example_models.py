@@ -47,7 +47,7 @@ def test_an_answer_that_may_differ_says_why(example):
 def test_weights_over_5_mb_are_pulled_and_ignored_by_git(example):
     ignored = (MODELS / ".gitignore").read_text(encoding="utf-8").splitlines()
     source = example.spec.source
-    pulled = {file.path: file.sha256 for file in source.files} if source else {}
+    pulled = {file.path: file.placed_sha256 for file in source.files} if source else {}
 
     for version, manifest in example.manifests.items():
         for file in manifest.files:

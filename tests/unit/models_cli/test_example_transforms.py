@@ -75,20 +75,6 @@ def test_ascii_is_read_as_text_in_other_scripts_is(text):
         assert words(plain) == words(f"{plain} \u00e4")[:-1], hex(code)
 
 
-def test_a_text_has_the_same_vector_alone_as_with_a_shorter_one(text):
-    hidden = np.random.default_rng(11).normal(size=(2, 5, 384)).astype(np.float32)
-    both = text.preprocess({"text": bytes_tensor(b"one two three", b"one")})
-    alone = text.preprocess({"text": bytes_tensor(b"one two three")})
-
-    first, _ = text.postprocess({"last_hidden_state": hidden}, both)["embedding"]
-    only = text.postprocess({"last_hidden_state": hidden[:1]}, alone)["embedding"]
-
-    assert only.shape == (1, 384)
-    assert only.dtype == np.float32
-    np.testing.assert_allclose(only[0], first, atol=1e-6)
-    assert np.isclose(np.linalg.norm(only), 1)
-
-
 def test_texts_are_padded_to_the_longest_of_their_request_and_masked(text):
     graph = text.preprocess({"text": bytes_tensor(b"one", b"one two three")})
 

