@@ -4,8 +4,8 @@ That is run on the handler's own session: of two sessions of one file, one may r
 by where each process finds its memory, and between them stood the figure.
 
 Arguments: the pipe to report to, the folders to import from, `module.function`, the event (marshal), the
-model's inputs (marshal) or its transform, the number of blocks, seconds a block, and `shipped` or `silent`.
-Silent is our handler with a telemetry that writes nothing.
+outputs that a run fetches, the model's inputs (marshal) or its transform, the number of blocks, seconds a block, and
+`shipped` or `silent`. Silent is our handler with a telemetry that writes nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
 
-pipe, folders, name, event_path, inputs, blocks, block_s, mode = sys.argv[1:]
+pipe, folders, name, event_path, fetched, inputs, blocks, block_s, mode = sys.argv[1:]
 sys.path[:0] = folders.split(":")
 
 import numpy as np  # found only on the path set above
@@ -56,7 +56,7 @@ def main() -> None:
     handler = _silent() if mode == "silent" else _shipped()
     call = _call(handler)
     answer = call()
-    floor = _floor(answer)
+    floor = _floor()
     for _ in range(3):  # lazy imports, caches and the first run's allocations
         call()
         floor()
@@ -94,12 +94,12 @@ def _call(handler):
     return lambda: handler(event, context)
 
 
-def _floor(answer):
-    """`session.run` on what the handler's session is given; where it does not fetch all outputs, of those that it does."""
+def _floor():
+    """`session.run` on what the handler's session is given."""
     session = SESSIONS[-1]  # a version that is not loaded at the start is by the first request
-    given = {output.name for output in session.get_outputs()}
-    asked = [output["name"] for output in json.loads(answer["body"])["outputs"]]
-    names = asked if given > set(asked) else None
+    names = fetched.split(",")
+    if len(names) == len(session.get_outputs()):
+        names = None
     feeds = _transformed() if inputs.endswith(".py") else _raw()
     return lambda: session.run(names, feeds)
 

@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 
 from shared.inference import NO_TELEMETRY
-from shared.repository import ModelEntry, fetched_outputs, read_repository
+from shared.repository import fetched_outputs, read_repository
 from shared.settings import RealtimeSettings
 from stacks.packaging.models import side_files
 from stacks.packaging.unpacked import as_deployed, unpack
@@ -46,6 +46,14 @@ class BenchModel:
     def folder(self) -> Path:
         """Where the model lies in the repository."""
         return ROOT / "models" / self.name
+
+    @property
+    def fetched(self) -> list[str]:
+        """What our runs of it fetch, by the graph's names."""
+        entry = read_repository(ROOT / "models").models[self.name]
+        return [
+            output.name for output in fetched_outputs(entry.spec, entry.manifests[self.version])
+        ]
 
     @property
     def file(self) -> Path:
@@ -131,22 +139,13 @@ def peer_package(peer: str, model: BenchModel) -> Package:
     for source in sources:
         shutil.copy(source, target)
     (target / "MODEL_NAME").write_text(model.name)
-    (target / "OUTPUTS.json").write_text(json.dumps(_outputs(entry, model.version)))
+    public = [output.name for output in entry.spec.outputs] or model.fetched
+    outputs = {"fetched": model.fetched, "public": public}
+    (target / "OUTPUTS.json").write_text(json.dumps(outputs))
     as_deployed(target)
     return Package(folders=(target,), handler="app.handler")
 
 
-def _outputs(entry: ModelEntry, version: str) -> dict[str, list[str]]:
-    """What our runs of the version fetch, and under which names callers get it."""
-    fetched = fetched_outputs(entry.spec, entry.manifests[version])
-    public = entry.spec.outputs or fetched
-    return {
-        "fetched": [output.name for output in fetched],
-        "public": [output.name for output in public],
-    }
-
-
-@cache
 def fetch(requirement: str) -> Path:
     """The files of one package alone, without what it requires."""
     target = _made(BUILD / "fetched")

@@ -99,6 +99,7 @@ def _child(package: Package, model: BenchModel, effort: Effort, *, mode: str = "
         package.search_path,
         package.handler,
         _event(package, model),
+        ",".join(model.fetched),
         inputs,
         effort.blocks,
         effort.block_s,
