@@ -1,11 +1,11 @@
 """A warm handler: the same event again and again, in turn with `session.run` on the same input.
 
-That is run on the handler's own session: of two sessions of one file, one may run in 3.2 ms and the other in 4.8,
-by where each process finds its memory, and between them stood the figure.
+That is run on a session made bare, as anybody's, and on the handler's own: two sessions of one file differ, in how
+onnxruntime was told to rewrite the graph, and by where each finds its memory.
 
 Arguments: the pipe to report to, the folders to import from, `module.function`, the event (marshal), the
-outputs that a run fetches, the model's inputs (marshal) or its transform, the number of blocks, seconds a block, and
-`shipped` or `silent`. Silent is our handler with a telemetry that writes nothing.
+model file, the outputs that a run fetches, the model's inputs (marshal) or its transform, the number of blocks,
+seconds a block, and `shipped` or `silent`. Silent is our handler with a telemetry that writes nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
 
-pipe, folders, name, event_path, fetched, inputs, blocks, block_s, mode = sys.argv[1:]
+pipe, folders, name, event_path, model, fetched, inputs, blocks, block_s, mode = sys.argv[1:]
 sys.path[:0] = folders.split(":")
 
 import numpy as np  # found only on the path set above
@@ -56,16 +56,21 @@ def main() -> None:
     handler = _silent() if mode == "silent" else _shipped()
     call = _call(handler)
     answer = call()
-    floor = _floor()
+    own = SESSIONS[-1]  # a version that is not loaded at the start is by the first request
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    bare = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    feeds = _transformed() if inputs.endswith(".py") else _raw()
+    calls = {"handler_us": call, "floor_us": _run(bare, feeds), "own_us": _run(own, feeds)}
     for _ in range(3):  # lazy imports, caches and the first run's allocations
-        call()
-        floor()
-    pairs = [_block(call, floor) for _ in range(int(blocks))]
+        for each in calls.values():
+            each()
+    taken = [_block(calls) for _ in range(int(blocks))]
     report = {
         "status": int(answer["statusCode"]),
         "body": answer["body"],
-        "handler_us": [handler_us for handler_us, _ in pairs],
-        "floor_us": [floor_us for _, floor_us in pairs],
+        **{name: [block[name] for block in taken] for name in calls},
     }
     os.write(int(pipe), marshal.dumps((time.monotonic_ns(), report)))
 
@@ -94,13 +99,11 @@ def _call(handler):
     return lambda: handler(event, context)
 
 
-def _floor():
+def _run(session, feeds):
     """`session.run` on what the handler's session is given."""
-    session = SESSIONS[-1]  # a version that is not loaded at the start is by the first request
     names = fetched.split(",")
     if len(names) == len(session.get_outputs()):
         names = None
-    feeds = _transformed() if inputs.endswith(".py") else _raw()
     return lambda: session.run(names, feeds)
 
 
@@ -127,14 +130,14 @@ def _transformed():
     )
 
 
-def _block(call, floor) -> tuple[float, float]:
-    """Median microseconds of a call of each, in alternating bursts for `block_s` seconds."""
-    handler_us, floor_us = [], []
+def _block(calls) -> dict[str, float]:
+    """Median microseconds of each of the calls, in alternating bursts for `block_s` seconds."""
+    taken = {name: [] for name in calls}
     until = time.perf_counter() + float(block_s)
     while time.perf_counter() < until:
-        floor_us += _burst(floor)
-        handler_us += _burst(call)
-    return median(handler_us), median(floor_us)
+        for name, call in calls.items():
+            taken[name] += _burst(call)
+    return {name: median(times) for name, times in taken.items()}
 
 
 def _burst(call) -> list[float]:

@@ -13,6 +13,7 @@ import shutil
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import onnx
 
 from benchmarks.harness import packages
@@ -32,6 +33,10 @@ _PARTS = {
 }
 
 
+TOLERANCE = 1e-6
+"""Onnxruntime's default adds and normalises in one node, which rounds otherwise than two."""
+
+
 def measure_large(effort: Effort) -> list[Figure]:
     """The three figures of C4; raises AssertionError unless both ways give equal outputs."""
     repository = _repository()
@@ -44,9 +49,11 @@ def measure_large(effort: Effort) -> list[Figure]:
     }
     samples = interleave(children, rounds=effort.rounds, patience=effort.patience)
     outputs = {way: samples[way][0].report["outputs"] for way in children}
-    assert outputs["ours"] == outputs["default"], "the outputs differ from onnxruntime's default"
+    assert _are_close(outputs["ours"], outputs["default"]), (
+        "the outputs differ from onnxruntime's default"
+    )
     shipped = samples["ours"][0].report["files"]
-    note = f"outputs equal bit for bit; shipped as {', '.join(shipped)}"
+    note = f"outputs within {TOLERANCE}; shipped as {', '.join(shipped)}"
     figures = []
     for key, (member, unit) in _PARTS.items():
         values = {way: [sample.report[member] for sample in samples[way]] for way in children}
@@ -100,3 +107,15 @@ def _declared(value: object) -> dict[str, object]:
         "datatype": {1: "FP32", 7: "INT64"}[tensor.elem_type],
         "shape": [axis.dim_value or -1 for axis in tensor.shape.dim],
     }
+
+
+def _are_close(ours: list[bytes], default: list[bytes]) -> bool:
+    """Whether FP32 outputs are the same, but for how sums are rounded."""
+    pairs = [
+        (np.frombuffer(one, np.float32), np.frombuffer(other, np.float32))
+        for one, other in zip(ours, default, strict=True)
+    ]
+    return all(
+        one.shape == other.shape and np.allclose(one, other, rtol=0, atol=TOLERANCE)
+        for one, other in pairs
+    )

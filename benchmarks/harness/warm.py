@@ -99,6 +99,7 @@ def _child(package: Package, model: BenchModel, effort: Effort, *, mode: str = "
         package.search_path,
         package.handler,
         _event(package, model),
+        model.file,
         ",".join(model.fetched),
         inputs,
         effort.blocks,
@@ -116,13 +117,14 @@ def _event(package: Package, model: BenchModel) -> Path:
 
 def _against_floor(key: str, samples: Sequence[Sample]) -> Figure:
     _all_answered({key: samples})
-    ours, floor = _medians(samples, "handler_us"), _medians(samples, "floor_us")
+    ours, floor, own = (_medians(samples, name) for name in ("handler_us", "floor_us", "own_us"))
     return Figure(
         key=key,
         value=paired_ratio(ours, floor),
         parts={
             "handler us": spread(ours),
             "session.run us": spread(floor),
+            "x of its own session's run": paired_ratio(ours, own),
             "fastest x": fastest_ratio(ours, floor),
         },
         noisy=noisy(samples),

@@ -40,7 +40,7 @@ at = passed("catalog", at)
 import numpy  # noqa: F401  its import is what is timed
 
 at = passed("numpy", at)
-import onnxruntime as ort
+import onnxruntime  # noqa: F401  as numpy
 
 at = passed("onnxruntime", at)
 import functions.realtime.service  # noqa: F401  as numpy
@@ -55,7 +55,7 @@ from statistics import median, quantiles
 
 from shared.inference.encoder import encode
 from shared.inference.pipeline import ServedModel
-from shared.inference.session import ModelSession, session_options
+from shared.inference.session import ModelSession, open_session, session_options
 from shared.inference.transform import load_transform
 from shared.schema.wire import parse_json
 
@@ -87,8 +87,7 @@ def load() -> ServedModel:
     at = passed("digest", at)
     memory["imported_mib"] = memory_mib("VmRSS")  # what was hashed is mapped no more
     options = session_options(model.session, threads=int(threads), form=version.form)
-    file = str(folder / version.loaded[0].path)
-    session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    session = open_session(folder / version.loaded[0].path, options)
     at = passed("session", at)
     transform = model.transform and load_transform(root / model.transform, model=model.name)
     passed("transform", at)

@@ -12,7 +12,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
+from onnxruntime import GraphOptimizationLevel, SessionOptions
 
 from shared.catalog import SessionSpec
 from shared.inference.budget import BYTES_A_SECOND
@@ -24,6 +24,7 @@ from shared.inference.session import (
     LOG_FATAL_ONLY,
     OPTIMIZATION_LEVELS,
     ModelSession,
+    open_session,
     session_options,
 )
 from shared.inference.trial import random_inputs, run_once
@@ -80,12 +81,12 @@ def make_form(
         raise ModelRefusedError("it has no weights that could lie in a file of their own")
     steps("loading", load_s)
     options = session_options(model.session, threads=1)
-    plain = ModelSession(found, _open(plain_file, options), fed_by_caller=False)
+    plain = ModelSession(found, open_session(plain_file, options), fed_by_caller=False)
     compared: dict[FormOptimization, Compared] = {}
     for optimization in [only] if only else _candidates(model.session):
         steps("loading its form", load_s)
         options.graph_optimization_level = OPTIMIZATION_LEVELS[optimization]
-        form = ModelSession(found, _open(target / FORM_FILE, options), fed_by_caller=False)
+        form = ModelSession(found, open_session(target / FORM_FILE, options), fed_by_caller=False)
         steps("comparing its form")
         compared[optimization] = _compare(plain, form, run_s=limits.wall_s, timed=only is None)
     return compared
@@ -115,7 +116,7 @@ def write_form(plain_file: Path, spec: SessionSpec, target: Path) -> None:
     options.add_session_config_entry(f"{_EXTERNAL}file_name", WEIGHTS_FILE)
     options.add_session_config_entry(f"{_EXTERNAL}min_size_in_bytes", str(WEIGHTS_BYTES_MIN))
     try:
-        _open(plain_file, options)
+        open_session(plain_file, options)
     except Exception as error:  # onnxruntime's own exceptions share no base
         raise ModelRefusedError(f"onnxruntime cannot write its form: {reason(error)}") from error
 
@@ -129,7 +130,7 @@ def measure_start(files: Sequence[str], spec: Mapping[str, Any], optimization: s
     hashed = HashedAhead(paths)
     for path in paths:
         hashed.sha256_of(path)
-    session = _open(paths[0], options)
+    session = open_session(paths[0], options)
     cpu_ms = (time.process_time() - began_s) * 1000
     memory_mib = (resident_bytes() - before_bytes) / (1 << 20)
     del session
@@ -187,7 +188,3 @@ def _same(plain: Sequence[NDArray[Any]], form: Sequence[NDArray[Any]]) -> bool:
         )
         for one, other in zip(plain, form, strict=True)
     )
-
-
-def _open(path: Path, options: SessionOptions) -> InferenceSession:
-    return InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import onnxruntime
-from onnxruntime import InferenceSession
 
 from shared.catalog import ModelVersion, SessionSpec, TensorSpec
 from shared.inference.admission_limits import AdmissionLimits, widest_limits
@@ -19,7 +18,7 @@ from shared.inference.graph_scan import GraphScan, scan
 from shared.inference.padding import Padding, PaddingRefusedError
 from shared.inference.padding_trial import try_padding
 from shared.inference.runtime_words import out_of_memory, reason
-from shared.inference.session import ModelSession, session_options
+from shared.inference.session import ModelSession, open_session, session_options
 from shared.inference.stacking_trial import try_model
 from shared.limits import NAME_LENGTH_MAX, TENSOR_RANK_MAX
 from shared.schema.datatypes import BY_ONNX_TYPE
@@ -28,6 +27,8 @@ from shared.schema.padding import padding_fault
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from onnxruntime import InferenceSession
 
     from shared.inference.budget import Steps
 
@@ -104,11 +105,7 @@ def _padded(
 
 def _load(path: Path, found: GraphScan, *, threads: int) -> InferenceSession:
     try:
-        return InferenceSession(
-            str(path),
-            session_options(DEFAULT_SESSION, threads=threads),
-            providers=["CPUExecutionProvider"],
-        )
+        return open_session(path, session_options(DEFAULT_SESSION, threads=threads))
     except Exception as error:
         opsets = ", ".join(f"{domain} {version}" for domain, version in found.opset.items())
         if out_of_memory(error):

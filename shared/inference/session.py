@@ -67,6 +67,9 @@ RUN_FAILURES: Final = (
 """What onnxruntime raises from a run: its own exceptions share no base below Exception."""
 LOG_FATAL_ONLY: Final = 4
 """onnxruntime writes a failed run's values to stderr at any lower severity; tensors are never logged."""
+SLOW_ON_CPU: Final = ("SkipLayerNormFusion",)
+"""Rewrites of a graph whose result onnxruntime's CPU kernels run slower than what was there: an addition and a
+normalisation as one node take four to six times as long as both apart."""
 ONNX_BFLOAT16: Final = 16
 """`TensorProto.BFLOAT16`."""
 
@@ -209,7 +212,7 @@ def load_session(
     options = session_options(spec, threads=threads, form=version.form)
     path = folder / version.loaded[0].path
     try:
-        session = InferenceSession(str(path), options, providers=list(device.providers))
+        session = open_session(path, options, device)
     except (
         Exception
     ) as error:  # onnxruntime's own exceptions share no base, and it raises others too
@@ -219,6 +222,17 @@ def load_session(
         ) from error
     device.check(session, f"model {version.model!r} version {version.version!r}")
     return ModelSession(version, session, fed_by_caller=fed_by_caller)
+
+
+def open_session(path: Path, options: SessionOptions, device: Device = CPU) -> InferenceSession:
+    """A session of a file on `device`, its graph rewritten in all ways that pay there.
+
+    Raises what onnxruntime raises.
+    """
+    left_out = list(SLOW_ON_CPU) if device.name == CPU.name else None
+    return InferenceSession(
+        str(path), options, providers=list(device.providers), disabled_optimizers=left_out
+    )
 
 
 def check_form(version: ModelVersion, form: FormSpec) -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from stacks.stages import Architecture
 
 _RUNTIME: Final = "onnxruntime"
-_MADE_BY: Final = Path(shared.inference.__path__[0]) / "forms.py"
+_MADE_BY: Final = [Path(shared.inference.__path__[0]) / name for name in ("forms.py", "session.py")]
 ARCHITECTURES: Final[Mapping[str, Architecture]] = {
     "x86_64": "x86_64",
     "aarch64": "arm64",
@@ -118,7 +118,7 @@ def _form(
 
     digest = digest_of(
         [
-            _MADE_BY.read_bytes(),
+            *(path.read_bytes() for path in _MADE_BY),
             entry.spec.session.model_dump_json(),
             measured.onnxruntime,
             optimization,

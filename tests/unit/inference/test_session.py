@@ -9,8 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
+from onnxruntime import InferenceSession
 
 from shared.catalog import SessionSpec, TensorSpec
 from shared.errors import (
@@ -33,7 +35,7 @@ from shared.inference.providers import (
     DeviceError,
     open_device,
 )
-from shared.inference.session import load_session, session_options
+from shared.inference.session import load_session, open_session, session_options
 from shared.inference.warming import warm_up
 from tests.unit.inference import onnx_graphs as graphs
 from tests.unit.inference.serving import declare
@@ -439,3 +441,43 @@ def test_a_changed_digest_in_the_lock_is_noticed(folder, version):
 
     with pytest.raises(ModelDigestError, match=r"000000000000\.\.\. was locked"):
         load_session(folder, other, SPEC)
+
+
+# --- rewrites of the graph
+
+
+def add_and_normalise(path):
+    """A graph as transformers have it: what came before is added, and the sum normalised."""
+    ones = numpy_helper.from_array(np.ones(8, np.float32), "scale")
+    tensors = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", "tokens", 8])
+        for name in ("hidden", "before", "out")
+    ]
+    nodes = [
+        helper.make_node("Add", ["hidden", "before"], ["sum"]),
+        helper.make_node("LayerNormalization", ["sum", "scale", "scale"], ["out"], axis=-1),
+    ]
+    graph = helper.make_graph(nodes, "block", tensors[:2], tensors[2:], [ones])
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), path)
+
+
+def test_an_addition_and_a_normalisation_stay_two_nodes_on_the_cpu(tmp_path):
+    """As one node they take four to six times as long there, and onnxruntime would make them one."""
+    model = tmp_path / "model.onnx"
+    add_and_normalise(model)
+
+    def rewritten(name, make):
+        options = session_options(SPEC, threads=1)
+        options.optimized_model_filepath = str(tmp_path / name)
+        make(options)
+        return [node.op_type for node in onnx.load(tmp_path / name).graph.node]
+
+    ours = rewritten("ours.onnx", lambda options: open_session(model, options))
+    theirs = rewritten(
+        "theirs.onnx",
+        lambda options: InferenceSession(str(model), options, providers=[CPU_PROVIDER]),
+    )
+
+    assert ours == ["Add", "LayerNormalization"]
+    assert theirs == ["SkipLayerNormalization"]
