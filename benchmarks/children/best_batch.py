@@ -1,7 +1,9 @@
 """The floor of a worker: `session.run` at the best of several batch sizes, on tensors that are there.
 
+Once with a session made bare, as anybody's, and once with one that is made as the worker makes it.
+
 Arguments: the pipe to report to, the folders to import from (the project first), the model, its version,
-intra-op threads, seconds a size. Reports microseconds a row and the size.
+intra-op threads, seconds a size. Reports microseconds a row of both, and the size of the first.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ sys.path[:0] = folders.split(":")
 import json  # after the path, as the others
 
 import numpy as np  # found only on the path set above
+import onnxruntime as ort  # as numpy
 
 from benchmarks.harness.events import one_row_request
 from shared.catalog import parse_catalog
@@ -37,13 +40,26 @@ def main() -> None:
         "validators": export_validators(),
     }
     catalog = parse_catalog(json.loads(json.dumps(compiled)))
-    served = load_model(ROOT, *catalog.find(name, version), threads=int(threads))
+    model, found = catalog.find(name, version)
+    served = load_model(ROOT, model, found, threads=int(threads))
     validate = load_validators(catalog.validators).inference_request
     feeds = served.prepare(validate(one_row_request(name))).feeds
-    session = served.session._session  # noqa: SLF001  the bare session, as a user would have it
-    run = partial(session.run, served.session.output_names)
-    best_us, best = min((row_us(run, feeds, size), size) for size in SIZES)
-    os.write(int(pipe), marshal.dumps((time.monotonic_ns(), {"row_us": best_us, "size": best})))
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = int(threads)
+    options.inter_op_num_threads = 1
+    file = str(ROOT / found.folder / found.files[0].path)
+    bare = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    own = served.session._session  # noqa: SLF001  without what is ours around it
+    fetched = served.session.output_names
+    best_us, best = _best(partial(bare.run, fetched), feeds)
+    own_us, _ = _best(partial(own.run, fetched), feeds)
+    report = {"row_us": best_us, "size": best, "own_us": own_us}
+    os.write(int(pipe), marshal.dumps((time.monotonic_ns(), report)))
+
+
+def _best(run, feeds) -> tuple[float, int]:
+    """Microseconds a row, and the size that takes them."""
+    return min((row_us(run, feeds, size), size) for size in SIZES)
 
 
 def row_us(run, feeds, size: int) -> float:

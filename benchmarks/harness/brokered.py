@@ -324,6 +324,9 @@ def _over_floor(key: str, ours: list[Worked], floor: list[Sample]) -> Figure:
         parts={
             "worker us": spread(_us(ours)),
             "session.run us": spread(floor_us),
+            "x of its own session's run": paired_ratio(
+                _us(ours), [sample.report["own_us"] for sample in floor]
+            ),
             "best batch": spread([sample.report["size"] for sample in floor]),
             "worker's CPU us": spread(_cpu_us(ours)),
         },
