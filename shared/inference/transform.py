@@ -132,13 +132,14 @@ class Around:
 def _named(version: ModelVersion, *, renamed: bool) -> list[str]:
     """Under which names a transform gets or gives what is fetched.
 
-    `renamed`: an output that the declaration does not know gets the name at its place there.
+    `renamed`: outputs that the declaration does not know get the names there that are left, in their order.
     """
     graph = [output.name for output in version.graph_outputs]
     public = [output.name for output in version.outputs]
     if not renamed or len(graph) != len(public):
         return graph
-    return [own if own in public else given for own, given in zip(graph, public, strict=True)]
+    left = (name for name in public if name not in graph)
+    return [name if name in public else next(left, name) for name in graph]
 
 
 def load_transform(path: Path, *, model: str) -> Transform:

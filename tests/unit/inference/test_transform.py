@@ -133,6 +133,21 @@ def test_without_postprocess_the_declaration_may_call_the_graphs_output_otherwis
     ]
 
 
+def test_an_output_that_is_called_otherwise_takes_no_other_ones_name(serve):
+    code = LENGTHS.replace(
+        'return {"x": ', 'return {"b": np.ones((len(texts), 2), np.float32), "a": '
+    )
+    outputs = (TensorSpec("square", "FP32", (-1, 2)), TensorSpec("total", "FP32", (-1, 2)))
+    model = serve(graphs.two_in_two_out(), transform=code, inputs=TEXT_IN, outputs=outputs)
+
+    body = orjson.loads(encode(ask(model, texts("abc")))[0])
+
+    assert {one["name"]: one["data"] for one in body["outputs"]} == {
+        "square": [9, 1],
+        "total": [4, 2],
+    }
+
+
 def test_without_postprocess_the_graph_gives_as_many_outputs_as_are_declared(serve):
     outputs = (TensorSpec("y", "FP32", (-1, 2)), TensorSpec("z", "FP32", (-1, 2)))
     model = serve(graphs.identity(), transform=LENGTHS, inputs=TEXT_IN, outputs=outputs)
